@@ -1,0 +1,177 @@
+// The stateless functions: activations, losses, the dense layer and the updates, for either dtype.
+#include <pybind11/stl.h>
+
+#include "bindings/arrays.hpp"
+#include "bindings/register.hpp"
+#include "core/activation.hpp"
+#include "core/functional.hpp"
+#include "core/loss.hpp"
+
+namespace backsweep::bindings {
+namespace {
+
+Activation activation(const std::string& name) {
+  return by_name<Activation>(activation_names, name, "activation");
+}
+Loss loss_kind(const std::string& name) { return by_name<Loss>(loss_names, name, "loss"); }
+
+template <class T>
+Array<T> activate(const std::string& sigma, const Array<T>& A) {
+  const auto kind = activation(sigma);
+  const auto A_view = matrix(A, "A");
+  auto Z = new_matrix<T>(A_view.rows, A_view.cols);
+  const auto Z_view = writable(Z);
+  const py::gil_scoped_release nogil;
+  activation_forward<T>(kind, A_view, Z_view);
+  return Z;
+}
+
+template <class T>
+Array<T> multiply_by_slope(const std::string& sigma, const Array<T>& G, const Array<T>& A) {
+  const auto kind = activation(sigma);
+  const auto A_view = matrix(A, "A");
+  const auto G_view = matrix(G, "G", A_view.rows, A_view.cols);
+  auto D = new_matrix<T>(A_view.rows, A_view.cols);
+  const auto D_view = writable(D);
+  const py::gil_scoped_release nogil;
+  activation_forward<T>(kind, A_view, D_view);  // Z, which D then overwrites entry by entry
+  activation_backward<T>(kind, G_view, A_view, D_view, D_view);
+  return D;
+}
+
+// The shapes of a dense layer's arguments.
+template <class T>
+struct DenseArguments {
+  Activation sigma;
+  Matrix<const T> Z, W;
+  const T* b;
+
+  DenseArguments(const Array<T>& Z_array, const Array<T>& W_array, const std::optional<Array<T>>& b_array,
+                 const std::string& sigma_name)
+      : sigma(activation(sigma_name)), Z(matrix(Z_array, "Z")), W(matrix(W_array, "W")) {
+    if (W.rows == 0 || W.cols == 0) refuse("W", "have at least one row and one column", shape_text(W_array));
+    matrix(Z_array, "Z", Z.rows, W.rows);
+    b = optional_vector(b_array, "b", W.cols);
+  }
+};
+
+template <class T>
+Array<T> dense(const Array<T>& Z, const Array<T>& W, const std::optional<Array<T>>& b,
+               const std::string& sigma) {
+  const DenseArguments<T> a(Z, W, b, sigma);
+  auto Z_next = new_matrix<T>(a.Z.rows, a.W.cols);
+  const auto Z_next_view = writable(Z_next);
+  const py::gil_scoped_release nogil;
+  functional::dense<T>(a.sigma, a.Z, a.W, a.b, Z_next_view);
+  return Z_next;
+}
+
+template <class T>
+py::tuple dense_gradients(const Array<T>& G_next, const Array<T>& Z, const Array<T>& W,
+                          const std::optional<Array<T>>& b, const std::string& sigma) {
+  const DenseArguments<T> a(Z, W, b, sigma);
+  const auto G_next_view = matrix(G_next, "G_next", a.Z.rows, a.W.cols);
+  auto G = new_matrix<T>(a.Z.rows, a.W.rows);
+  auto dW = new_matrix<T>(a.W.rows, a.W.cols);
+  std::optional<Array<T>> db;
+  if (b) db = Array<T>(static_cast<py::ssize_t>(a.W.cols));
+  const auto G_view = writable(G);
+  const auto dW_view = writable(dW);
+  T* db_data = db ? db->mutable_data() : nullptr;
+  {
+    const py::gil_scoped_release nogil;
+    functional::dense_backward<T>(a.sigma, G_next_view, a.Z, a.W, a.b, G_view, dW_view, db_data);
+  }
+  return py::make_tuple(G, dW, db);
+}
+
+// Targets of either form: labels where y is an array of int64 of one dimension, else values.
+template <class T>
+struct TargetArguments {
+  Targets<T> targets;
+
+  TargetArguments(const Array<T>& Z, const py::array& y, const std::optional<Array<T>>& weights) {
+    const auto Z_view = matrix(Z, "Z");
+    if (Z_view.rows == 0 || Z_view.cols == 0)
+      refuse("Z", "have at least one row and one column", shape_text(Z));
+    if (y.ndim() == 1 && py::isinstance<Array<std::int64_t>>(y)) {
+      const auto labels = py::cast<Array<std::int64_t>>(y);
+      targets.labels = vector(labels, "y", Z_view.rows);
+      if (!labels_in_range(targets.labels, Z_view.rows, Z_view.cols)) {
+        refuse("y", "hold labels from 0 to " + std::to_string(Z_view.cols - 1), "others");
+      }
+    } else if (py::isinstance<Array<T>>(y)) {
+      targets.values = matrix(py::cast<Array<T>>(y), "y", Z_view.rows, Z_view.cols);
+    } else {
+      throw py::type_error("y must be int64 labels or values of the dtype of Z");
+    }
+    targets.weights = optional_vector(weights, "sample_weight", Z_view.rows);
+  }
+};
+
+template <class T>
+double loss_value(const std::string& loss, const Array<T>& Z, const py::array& y,
+                  const std::optional<Array<T>>& weights) {
+  const auto kind = loss_kind(loss);
+  const TargetArguments<T> arguments(Z, y, weights);
+  if (arguments.targets.labels != nullptr && kind != Loss::softmax_cross_entropy) {
+    throw py::type_error("labels are targets of softmax_cross_entropy only");
+  }
+  const auto Z_view = matrix(Z, "Z");
+  const py::gil_scoped_release nogil;
+  return functional::loss<T>(kind, Z_view, arguments.targets, {});
+}
+
+template <class T>
+Array<T> loss_gradient(const std::string& loss, const Array<T>& Z, const py::array& y,
+                       const std::optional<Array<T>>& weights) {
+  const auto kind = loss_kind(loss);
+  const TargetArguments<T> arguments(Z, y, weights);
+  if (arguments.targets.labels != nullptr && kind != Loss::softmax_cross_entropy) {
+    throw py::type_error("labels are targets of softmax_cross_entropy only");
+  }
+  const auto Z_view = matrix(Z, "Z");
+  auto G = new_matrix<T>(Z_view.rows, Z_view.cols);
+  const auto G_view = writable(G);
+  const py::gil_scoped_release nogil;
+  functional::loss<T>(kind, Z_view, arguments.targets, G_view);
+  return G;
+}
+
+template <class T>
+Array<T> softmax_rows(const Array<T>& Z) {
+  const auto Z_view = matrix(Z, "Z");
+  if (Z_view.cols == 0) refuse("Z", "have at least one column", shape_text(Z));
+  auto S = new_matrix<T>(Z_view.rows, Z_view.cols);
+  const auto S_view = writable(S);
+  const py::gil_scoped_release nogil;
+  softmax<T>(Z_view, S_view);
+  return S;
+}
+
+// noconvert refuses an array of another dtype, layout or byte order instead of copying it: dtype overloads
+// stay apart, and what is written to an argument reaches the caller.
+py::arg exactly(const char* name) { return py::arg(name).noconvert(); }
+
+template <class T>
+void register_for(py::module_& module) {
+  module.def("activation_forward", &activate<T>, py::arg("sigma"), exactly("A"));
+  module.def("activation_backward", &multiply_by_slope<T>, py::arg("sigma"), exactly("G"), exactly("A"));
+  module.def("dense", &dense<T>, exactly("Z"), exactly("W"), exactly("b").none(true), py::arg("sigma"));
+  module.def("dense_backward", &dense_gradients<T>, exactly("G_next"), exactly("Z"), exactly("W"),
+             exactly("b").none(true), py::arg("sigma"));
+  module.def("softmax", &softmax_rows<T>, exactly("Z"));
+  module.def("loss_value", &loss_value<T>, py::arg("loss"), exactly("Z"), exactly("y"),
+             exactly("sample_weight").none(true));
+  module.def("loss_gradient", &loss_gradient<T>, py::arg("loss"), exactly("Z"), exactly("y"),
+             exactly("sample_weight").none(true));
+}
+
+}  // namespace
+
+void register_functions(py::module_& module) {
+  register_for<float>(module);
+  register_for<double>(module);
+}
+
+}  // namespace backsweep::bindings

@@ -1,0 +1,57 @@
+// The fully connected layer of the notes: Z[i+1] = σ(Z[i] W[i] + b[i]).
+#pragma once
+
+#include "core/activation.hpp"
+#include "core/layer.hpp"
+
+namespace backsweep {
+
+// With the samples along the rows of Z, A, D and G (see layer.hpp):
+
+// A = Wᵀ Z + b, Z_next = σ(A). A may be no matrix where σ' does not need it; b may be null.
+template <class T>
+void dense_forward(Activation sigma, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Matrix<T> A,
+                   Matrix<T> Z_next);
+
+// D = G_next ∘ σ', G = W D. D may be G_next; G may be no matrix.
+template <class T>
+void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> W, ConstMatrix<T> A,
+                    ConstMatrix<T> Z_next, Matrix<T> D, Matrix<T> G);
+
+// dW = Z D_rows, db = column sums of D_rows(m, n_out), which is Dᵀ. db may be null.
+template <class T>
+void dense_gradient(ConstMatrix<T> Z, ConstMatrix<T> D_rows, Matrix<T> dW, T* db);
+
+// The layer of these three. Parameters: W (n_in, n_out) row by row, then b (n_out) where there is a bias.
+template <class T>
+class Dense final : public Layer<T> {
+ public:
+  Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias);
+
+  std::size_t n_in() const override { return n_in_; }
+  std::size_t n_out() const override { return n_out_; }
+  std::size_t parameters() const override { return n_in_ * n_out_ + (bias_ ? n_out_ : 0); }
+  std::size_t kept_rows() const override { return needs_preactivation(sigma_) ? n_out_ : 0; }
+  double flops() const override { return 2.0 * static_cast<double>(n_in_) * static_cast<double>(n_out_); }
+
+  void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next) const override;
+  void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const override;
+  void backward(const T* theta, ConstMatrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
+                Matrix<T> G) const override;
+
+  std::size_t gradient_blocks() const override;
+  Slice gradient_block(std::size_t block) const override;
+  void gradient(std::size_t block, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block) const override;
+
+ private:
+  Matrix<const T> W(const T* theta) const { return {theta, n_in_, n_out_, n_out_}; }
+  const T* b(const T* theta) const { return bias_ ? theta + n_in_ * n_out_ : nullptr; }
+
+  std::size_t n_in_;
+  std::size_t n_out_;
+  Activation sigma_;
+  bool bias_;
+  std::size_t block_rows_;  // rows of W in a block of the gradient
+};
+
+}  // namespace backsweep

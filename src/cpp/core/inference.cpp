@@ -1,0 +1,139 @@
+#include "core/inference.hpp"
+
+#include <algorithm>
+#include <memory>
+
+#include "core/kernels/kernels.hpp"
+#include "core/threads.hpp"
+
+namespace backsweep {
+namespace {
+
+// Below this many rows a vector would be mostly empty, and a row of Z times W is what BLAS does best.
+constexpr std::size_t few_rows = 4;
+
+// Rows that are swept at once, and in how many pieces all m come.
+struct Pieces {
+  std::size_t rows;
+  std::size_t count;
+};
+
+template <class T>
+Pieces pieces(const Network<T>& network, std::size_t m) {
+  const std::size_t rows = std::max<std::size_t>(1, network.tile_size(m));
+  return {rows, (m + rows - 1) / rows};
+}
+
+template <class T>
+double forward_work(const Network<T>& network, std::size_t m) {
+  return network.forward_flops() * static_cast<double>(m);
+}
+
+Evaluation means(const LossSums& sums, double weight, bool valid) {
+  return weight > 0 ? Evaluation{sums.loss / weight, sums.correct / weight, valid} : Evaluation{0, 0, valid};
+}
+
+}  // namespace
+
+template <class T>
+void forward(const Network<T>& network, const T* theta, const Source& X, Standardisation<T> standardisation,
+             Matrix<T> out, std::size_t n_threads) {
+  if (X.rows == 0) return;
+  if (X.rows <= few_rows) {
+    OwnedMatrix<T> buffers(3 * X.rows, network.widest());
+    const Matrix<T> input = buffers.view().row_range(0, X.rows).col_range(0, network.n_in());
+    gather<T>(X, {nullptr, 0, X.rows}, standardisation, input);
+    network.forward_rows(theta, input, out, buffers.view().row_range(X.rows, X.rows),
+                         buffers.view().row_range(2 * X.rows, X.rows));
+    return;
+  }
+  const auto [rows, count] = pieces(network, X.rows);
+  const std::size_t threads = team_size(forward_work(network, X.rows), count, n_threads);
+  Data<T> data;
+  data.X = X;
+  data.standardisation = standardisation;
+  std::vector<std::unique_ptr<Step<T>>> steps;
+  for (std::size_t t = 0; t < threads; ++t) {
+    steps.push_back(std::make_unique<Step<T>>(network, theta, data, rows, Network<T>::Purpose::inference));
+  }
+  Tasks tasks;
+  run_team(threads, [&, rows = rows, count = count](Member member) {
+    for (auto piece = tasks.claim(); piece < count; piece = tasks.claim()) {
+      const std::size_t begin = piece * rows;
+      const std::size_t n = std::min(rows, X.rows - begin);
+      steps[member.index]->forward_rows({nullptr, begin, n}, out.row_range(begin, n));
+    }
+  });
+}
+
+template <class T>
+Evaluation evaluate(const Network<T>& network, const T* theta, const Data<T>& data, std::size_t n_threads) {
+  const std::size_t m = data.X.rows;
+  const auto [rows, count] = pieces(network, m);
+  const std::size_t threads = team_size(forward_work(network, m), count, n_threads);
+  std::vector<std::unique_ptr<Step<T>>> steps;
+  for (std::size_t t = 0; t < threads; ++t) {
+    steps.push_back(std::make_unique<Step<T>>(network, theta, data, rows, Network<T>::Purpose::inference));
+  }
+  std::vector<LossSums> sums(count);
+  std::vector<double> weights(count);
+  Tasks tasks;
+  run_team(threads, [&, rows = rows, count = count](Member member) {
+    for (auto piece = tasks.claim(); piece < count; piece = tasks.claim()) {
+      const RowSelection selection{nullptr, piece * rows, std::min(rows, m - piece * rows)};
+      weights[piece] = steps[member.index]->weight_sum(selection);
+      sums[piece] = steps[member.index]->sweep_rows(selection, 0, 0, 0);
+    }
+  });
+  LossSums total;
+  double weight = 0;
+  for (std::size_t piece = 0; piece < count; ++piece) {
+    total.loss += sums[piece].loss;
+    total.correct += sums[piece].correct;
+    weight += weights[piece];
+  }
+  const bool valid =
+      std::all_of(steps.begin(), steps.end(), [](const auto& step) { return step->input_valid(); });
+  return means(total, weight, valid);
+}
+
+template <class T>
+Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const Data<T>& data, T* dtheta,
+                              Matrix<T> dX, std::size_t n_threads) {
+  using Purpose = typename Network<T>::Purpose;
+  const std::size_t m = data.X.rows;
+  const std::size_t blocks = network.gradient_blocks();
+  const std::size_t threads =
+      team_size(network.step_flops() * static_cast<double>(m), std::max(network.tiles(m), blocks), n_threads);
+  Step<T> step(network, theta, data, m, dX ? Purpose::training_with_dX : Purpose::training);
+  const RowSelection batch{nullptr, 0, m};
+  const double weight = step.weight_sum(batch);
+  const double mean = weight > 0 ? 1 / weight : 0;
+
+  for_each_task(threads, network.tiles(m), [&](std::size_t tile) { step.sweep(batch, tile, mean); });
+  for_each_task(threads, blocks, [&](std::size_t block) {
+    step.gradient(block, m, dtheta + network.gradient_block(block).begin);
+  });
+
+  if (dX) {
+    const double* scale = data.standardisation.scale;  // Z[0] = (X - mean) / scale
+    kernels<T>().transpose(step.workspace().G.front().view().col_range(0, m), dX);
+    for (std::size_t i = 0; i < m && scale != nullptr; ++i) {
+      for (std::size_t j = 0; j < dX.cols; ++j)
+        dX(i, j) = static_cast<T>(static_cast<double>(dX(i, j)) / scale[j]);
+    }
+  }
+  return means(step.sums(m), weight, step.input_valid());
+}
+
+#define BACKSWEEP_INSTANTIATE(T)                                                                        \
+  template void forward<T>(const Network<T>&, const T*, const Source&, Standardisation<T>, Matrix<T>,   \
+                           std::size_t);                                                                \
+  template Evaluation evaluate<T>(const Network<T>&, const T*, const Data<T>&, std::size_t);            \
+  template Evaluation loss_and_gradients<T>(const Network<T>&, const T*, const Data<T>&, T*, Matrix<T>, \
+                                            std::size_t);
+BACKSWEEP_INSTANTIATE(float)
+BACKSWEEP_INSTANTIATE(double)
+#undef BACKSWEEP_INSTANTIATE
+
+}  // namespace backsweep

@@ -1,0 +1,28 @@
+// What a network says of many rows at once: its output, its loss, its gradients.
+#pragma once
+
+#include "core/step.hpp"
+
+namespace backsweep {
+
+// out (m, n_out) = Z[L] for every row of X, tile by tile: memory does not grow with m.
+template <class T>
+void forward(const Network<T>& network, const T* theta, const Source& X, Standardisation<T> standardisation,
+             Matrix<T> out, std::size_t n_threads);
+
+struct Evaluation {
+  double loss = 0;      // the (weighted) mean
+  double accuracy = 0;  // the (weighted) share of rows classified rightly; 0 where the loss does not classify
+  bool input_valid = true;
+};
+
+// Tile by tile as well.
+template <class T>
+Evaluation evaluate(const Network<T>& network, const T* theta, const Data<T>& data, std::size_t n_threads);
+
+// The loss of all rows as one batch, its gradient dtheta and, where dX has data, ∂ℓ/∂X (m, n_in).
+template <class T>
+Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const Data<T>& data, T* dtheta,
+                              Matrix<T> dX, std::size_t n_threads);
+
+}  // namespace backsweep

@@ -1,0 +1,39 @@
+// The loops that are compiled once for each instruction set, and the choice among them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/activation.hpp"
+#include "core/loss.hpp"
+#include "core/optimizer.hpp"
+
+namespace backsweep {
+
+// Samples in the widest vector of any instruction set and dtype: rows of a tile reach to a multiple of it.
+inline constexpr std::size_t widest_vector = 16;
+
+template <class T>
+struct Kernels {
+  // C[j, :] = init[j] + Σ_p A(p, j) B[p, :], where A is (p, j), or (j, p) with p_along_rows. See product.hpp.
+  void (*product)(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C);
+  // B = Aᵀ
+  void (*transpose)(Matrix<const T> A, Matrix<T> B);
+  void (*activate)(Activation, Matrix<const T> A, Matrix<T> Z);
+  void (*multiply_by_slope)(Activation, Matrix<const T> G, Matrix<const T> A, Matrix<const T> Z, Matrix<T> D);
+  LossSums (*loss)(Loss, Matrix<const T> Z, const Targets<T>& y, double scale, Matrix<T> G);
+  void (*update)(const OptimizerSettings&, std::size_t begin, std::size_t end, std::uint64_t step,
+                 double learning_rate, double gradient_scale, const T* dtheta, const OptimizerState<T>&,
+                 T* theta);
+};
+
+// The loops for the best instruction set that the processor has, or for the one that the environment variable
+// BACKSWEEP_ISA names, where the processor has it.
+template <class T>
+const Kernels<T>& kernels();
+
+// The names of those that this build and this processor have, the best first; and of the one in use.
+std::vector<std::string> instruction_sets();
+std::string instruction_set();
+
+}  // namespace backsweep

@@ -1,0 +1,227 @@
+// The losses: samples lie along the rows of Z (k, m), so a vector holds as many samples as it has lanes.
+#pragma once
+
+#include <cmath>
+
+#include "core/kernels/simd.hpp"
+#include "core/loss.hpp"
+
+namespace backsweep {
+namespace {
+
+// The largest entry of each of the columns c, c + 1, ..., and the first row that has it.
+template <class T>
+struct ColumnMaximum {
+  Vector<T> value;
+  Integers<T> row;
+};
+
+template <class T>
+ColumnMaximum<T> column_maximum(ConstMatrix<T> Z, std::size_t c) {
+  ColumnMaximum<T> best{load(Z.data + c), Integers<T>{}};
+  Integers<T> row{};
+  for (std::size_t j = 1; j < Z.rows; ++j) {
+    row += 1;
+    const Vector<T> z = load(Z.row(j) + c);
+    const Integers<T> better = z > best.value;
+    best.row = better ? row : best.row;
+    best.value = better ? z : best.value;
+  }
+  return best;
+}
+
+template <class T>
+double weight_of(const Targets<T>& y, std::size_t i) {
+  return y.weights == nullptr ? 1.0 : static_cast<double>(y.weights[i]);
+}
+
+// Beyond the last sample a vector holds lanes that are no sample: nothing may come of them.
+template <class T>
+void clear_columns(Matrix<T> G, std::size_t from, std::size_t to) {
+  for (std::size_t j = 0; j < G.rows; ++j) {
+    for (std::size_t c = from; c < to; ++c) G.row(j)[c] = T(0);
+  }
+}
+
+// ℓ = log Σ exp(z) - z_y, G = S - I_y: the notes' pair.
+template <class T>
+LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
+  LossSums sums;
+  for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
+    const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
+    const ColumnMaximum<T> max = column_maximum<T>(Z, c);
+    Vector<T> sum{};
+    for (std::size_t j = 0; j < Z.rows; ++j) {
+      const Vector<T> e = exponential(load(Z.row(j) + c) - max.value);
+      if (G) store(G.row(j) + c, e);
+      sum += e;
+    }
+    const Vector<T> log_sum = logarithm(sum);
+    Vector<T> factor{};
+    for (std::size_t l = 0; l < samples; ++l) {
+      const auto label = y.labels[c + l];
+      const double w = weight_of(y, c + l);
+      const T z = Z.row(static_cast<std::size_t>(label))[c + l];
+      sums.loss += w * static_cast<double>(log_sum[l] + (max.value[l] - z));
+      sums.correct += max.row[l] == label ? w : 0.0;
+      factor[l] = static_cast<T>(scale * w);
+    }
+    if (!G) continue;
+    const Vector<T> normaliser = factor / sum;
+    for (std::size_t j = 0; j < G.rows; ++j) store(G.row(j) + c, load(G.row(j) + c) * normaliser);
+    for (std::size_t l = 0; l < samples; ++l)
+      G.row(static_cast<std::size_t>(y.labels[c + l]))[c + l] -= factor[l];
+    clear_columns(G, c + samples, c + lanes<T>);
+  }
+  return sums;
+}
+
+// ℓ = Σ y (log Σ exp(z) - z), G = S Σy - y: a mixture of the above, one for each class.
+template <class T>
+LossSums softmax_cross_entropy_with_probabilities(ConstMatrix<T> Z, const Targets<T>& y, double scale,
+                                                  Matrix<T> G) {
+  LossSums sums;
+  for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
+    const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
+    const ColumnMaximum<T> max = column_maximum<T>(Z, c), likeliest = column_maximum<T>(y.values, c);
+    Vector<T> sum{};
+    for (std::size_t j = 0; j < Z.rows; ++j) sum += exponential(load(Z.row(j) + c) - max.value);
+    const Vector<T> log_sum = logarithm(sum);
+    Vector<T> loss{}, mass{}, factor{};
+    for (std::size_t j = 0; j < Z.rows; ++j) {
+      const Vector<T> p = load(y.values.row(j) + c);
+      // A class of probability 0 adds nothing, even where its logit is infinitely far below.
+      const Vector<T> share = p * (log_sum + (max.value - load(Z.row(j) + c)));
+      loss += p == Vector<T>{} ? Vector<T>{} : share;
+      mass += p;
+    }
+    for (std::size_t l = 0; l < samples; ++l) {
+      const double w = weight_of(y, c + l);
+      sums.loss += w * static_cast<double>(loss[l]);
+      sums.correct += max.row[l] == likeliest.row[l] ? w : 0.0;
+      factor[l] = static_cast<T>(scale * w);
+    }
+    if (!G) continue;
+    for (std::size_t j = 0; j < G.rows; ++j) {
+      const Vector<T> S = exponential(load(Z.row(j) + c) - max.value - log_sum);
+      store(G.row(j) + c, factor * (mass * S - load(y.values.row(j) + c)));
+    }
+    clear_columns(G, c + samples, c + lanes<T>);
+  }
+  return sums;
+}
+
+// The losses below are sums of one function of (z, y), averaged over the k outputs:
+// value(z, y) and its slope in z beside it.
+
+struct SigmoidCrossEntropy {
+  // -y log σ(z) - (1-y) log(1-σ(z)), written so that nothing overflows
+  template <class T>
+  static T value(T z, T y) {
+    return (z < T(0) ? T(0) : z) - z * y + std::log1p(std::exp(-std::abs(z)));
+  }
+  template <class T>
+  static T slope(T z, T y) {
+    const T e = std::exp(-std::abs(z));
+    return (z < T(0) ? e : T(1)) / (T(1) + e) - y;
+  }
+};
+
+struct SquaredError {
+  template <class T>
+  static T value(T z, T y) {
+    return (z - y) * (z - y);
+  }
+  template <class T>
+  static T slope(T z, T y) {
+    return T(2) * (z - y);
+  }
+};
+
+struct AbsoluteError {
+  template <class T>
+  static T value(T z, T y) {
+    return std::abs(z - y);
+  }
+  template <class T>
+  static T slope(T z, T y) {
+    return z > y ? T(1) : z < y ? T(-1) : z - y;
+  }  // 0 where equal, NaN stays
+};
+
+struct Huber {  // δ = 1
+  template <class T>
+  static T value(T z, T y) {
+    const T d = std::abs(z - y);
+    return d > T(1) ? d - T(0.5) : T(0.5) * d * d;
+  }
+  template <class T>
+  static T slope(T z, T y) {
+    const T d = z - y;
+    return d > T(1) ? T(1) : d < T(-1) ? T(-1) : d;
+  }
+};
+
+struct Poisson {  // z is the logarithm of the rate
+  template <class T>
+  static T value(T z, T y) {
+    return std::exp(z) - y * z;
+  }
+  template <class T>
+  static T slope(T z, T y) {
+    return std::exp(z) - y;
+  }
+};
+
+template <class Kind, class T>
+LossSums mean_over_outputs(ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
+  LossSums sums;
+  const double k = static_cast<double>(Z.rows);
+  for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
+    const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
+    T loss[lanes<T>] = {}, right[lanes<T>] = {}, factor[lanes<T>] = {};
+    for (std::size_t l = 0; l < samples; ++l) factor[l] = static_cast<T>(scale * weight_of(y, c + l) / k);
+    for (std::size_t j = 0; j < Z.rows; ++j) {
+      const T* z = Z.row(j) + c;
+      const T* target = y.values.row(j) + c;
+      for (std::size_t l = 0; l < samples; ++l) {
+        loss[l] += Kind::value(z[l], target[l]);
+        right[l] += (z[l] > T(0)) == (target[l] > T(0.5)) ? T(1) : T(0);
+      }
+      if (G) {
+        T* g = G.row(j) + c;
+        for (std::size_t l = 0; l < samples; ++l) g[l] = factor[l] * Kind::slope(z[l], target[l]);
+      }
+    }
+    for (std::size_t l = 0; l < samples; ++l) {
+      const double w = weight_of(y, c + l) / k;
+      sums.loss += w * static_cast<double>(loss[l]);
+      sums.correct += w * static_cast<double>(right[l]);
+    }
+    if (G) clear_columns(G, c + samples, c + lanes<T>);
+  }
+  return sums;
+}
+
+template <class T>
+LossSums loss_of_columns(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
+  switch (loss) {
+    case Loss::softmax_cross_entropy:
+      return y.labels != nullptr ? softmax_cross_entropy_with_labels<T>(Z, y, scale, G)
+                                 : softmax_cross_entropy_with_probabilities<T>(Z, y, scale, G);
+    case Loss::sigmoid_cross_entropy:
+      return mean_over_outputs<SigmoidCrossEntropy, T>(Z, y, scale, G);
+    case Loss::mean_squared_error:
+      return mean_over_outputs<SquaredError, T>(Z, y, scale, G);
+    case Loss::mean_absolute_error:
+      return mean_over_outputs<AbsoluteError, T>(Z, y, scale, G);
+    case Loss::huber:
+      return mean_over_outputs<Huber, T>(Z, y, scale, G);
+    case Loss::poisson:
+      return mean_over_outputs<Poisson, T>(Z, y, scale, G);
+  }
+  return {};
+}
+
+}  // namespace
+}  // namespace backsweep

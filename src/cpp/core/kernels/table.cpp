@@ -1,0 +1,33 @@
+// One set of kernels: compiled once for each instruction set, under the name that the build gives it.
+#include "core/kernels/activation.hpp"
+#include "core/kernels/kernels.hpp"
+#include "core/kernels/loss.hpp"
+#include "core/kernels/optimizer.hpp"
+#include "core/kernels/product.hpp"
+#include "core/kernels/transpose.hpp"
+
+namespace backsweep {
+namespace {
+
+template <class T>
+void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C) {
+  if (p_along_rows) {
+    product<T, true>(A, B, init, C);
+  } else {
+    product<T, false>(A, B, init, C);
+  }
+}
+
+}  // namespace
+
+namespace BACKSWEEP_ISA_NAMESPACE {
+
+template <class T>
+constexpr Kernels<T> table = {&product_either<T>,    &transpose<T>,       &activate<T>,
+                              &multiply_by_slope<T>, &loss_of_columns<T>, &update_slice<T>};
+
+const Kernels<float>& float_kernels() { return table<float>; }
+const Kernels<double>& double_kernels() { return table<double>; }
+
+}  // namespace BACKSWEEP_ISA_NAMESPACE
+}  // namespace backsweep

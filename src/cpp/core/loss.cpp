@@ -1,0 +1,56 @@
+#include "core/loss.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/kernels/kernels.hpp"
+
+namespace backsweep {
+
+bool classifies(Loss loss) {
+  return loss == Loss::softmax_cross_entropy || loss == Loss::sigmoid_cross_entropy;
+}
+
+bool labels_in_range(const std::int64_t* labels, std::size_t m, std::size_t k) {
+  return std::all_of(labels, labels + m,
+                     [k](std::int64_t y) { return y >= 0 && static_cast<std::size_t>(y) < k; });
+}
+
+template <class T>
+double weight_sum(const Targets<T>& y, std::size_t m) {
+  if (y.weights == nullptr) return static_cast<double>(m);
+  double sum = 0;
+  for (std::size_t i = 0; i < m; ++i) sum += static_cast<double>(y.weights[i]);
+  return sum;
+}
+
+template <class T>
+LossSums loss_and_gradient(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
+  const LossSums sums = kernels<T>().loss(loss, Z, y, scale, G);
+  return {sums.loss, classifies(loss) ? sums.correct : 0.0};
+}
+
+template <class T>
+void softmax(ConstMatrix<T> Z, Matrix<T> S) {
+  for (std::size_t i = 0; i < Z.rows; ++i) {
+    const T* z = Z.row(i);
+    T* s = S.row(i);
+    const T max = *std::max_element(z, z + Z.cols);
+    T sum = 0;
+    for (std::size_t j = 0; j < Z.cols; ++j) {
+      s[j] = std::exp(z[j] - max);
+      sum += s[j];
+    }
+    for (std::size_t j = 0; j < Z.cols; ++j) s[j] /= sum;
+  }
+}
+
+#define BACKSWEEP_INSTANTIATE(T)                                                                      \
+  template LossSums loss_and_gradient<T>(Loss, ConstMatrix<T>, const Targets<T>&, double, Matrix<T>); \
+  template void softmax<T>(ConstMatrix<T>, Matrix<T>);                                                \
+  template double weight_sum<T>(const Targets<T>&, std::size_t);
+BACKSWEEP_INSTANTIATE(float)
+BACKSWEEP_INSTANTIATE(double)
+#undef BACKSWEEP_INSTANTIATE
+
+}  // namespace backsweep

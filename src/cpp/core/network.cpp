@@ -1,0 +1,131 @@
+#include "core/network.hpp"
+
+#include <algorithm>
+
+namespace backsweep {
+namespace {
+
+// A tile is four vectors wide: enough for a block of the product's registers twice over, and few enough that
+// 128 samples make two tiles. A product reads its weights once a tile, so where they do not fit into the
+// second-level cache more samples must share them.
+constexpr std::size_t vectors_in_tile = 4;
+constexpr std::size_t vectors_in_tile_of_large = 8;
+constexpr std::size_t large_layer = 1u << 19;  // in weights
+
+}  // namespace
+
+template <class T>
+Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
+    : layers_(std::move(layers)), loss_(loss), offsets_{0} {
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Layer<T>& layer = *layers_[i];
+    for (std::size_t j = 0; j < layer.gradient_blocks(); ++j) {
+      const Slice local = layer.gradient_block(j);
+      blocks_.push_back({i, j, {offsets_[i] + local.begin, offsets_[i] + local.end}});
+      largest_block_ = std::max(largest_block_, local.size());
+    }
+    offsets_.push_back(offsets_[i] + layer.parameters());
+    widest_layer_ = std::max(widest_layer_, layer.parameters());
+    forward_flops_ += layer.flops();
+  }
+}
+
+template <class T>
+std::size_t Network<T>::tiles(std::size_t m) const {
+  const std::size_t at_most = widest_layer_ > large_layer ? vectors_in_tile_of_large : vectors_in_tile;
+  return (m + at_most * widest_vector - 1) / (at_most * widest_vector);
+}
+
+template <class T>
+std::size_t Network<T>::tile_size(std::size_t m) const {
+  const std::size_t n = tiles(m);
+  return n == 0 ? 0 : whole_vectors((m + n - 1) / n);
+}
+
+template <class T>
+std::size_t Network<T>::widest() const {
+  std::size_t widest = n_in();
+  for (const auto& layer : layers_) widest = std::max(widest, layer->n_out());
+  return widest;
+}
+
+template <class T>
+Workspace<T> Network<T>::workspace(std::size_t m, Purpose purpose) const {
+  Workspace<T> ws;
+  const std::size_t L = depth();
+  ws.Z.resize(L + 1);
+  ws.A.resize(L);
+  ws.D_rows.resize(L);
+  ws.G.resize(L + 1);
+  const bool training = purpose != Purpose::inference;
+  ws.Z[0] = OwnedMatrix<T>(n_in(), m);
+  for (std::size_t i = 0; i < L; ++i) {
+    ws.Z[i + 1] = OwnedMatrix<T>(layers_[i]->n_out(), m);
+    if (training) {
+      ws.A[i] = OwnedMatrix<T>(layers_[i]->kept_rows(), m);
+      ws.G[i + 1] = OwnedMatrix<T>(layers_[i]->n_out(), m);
+      ws.D_rows[i] = OwnedMatrix<T>(m, layers_[i]->n_out());
+    }
+  }
+  if (purpose == Purpose::training_with_dX) ws.G[0] = OwnedMatrix<T>(n_in(), m);
+  return ws;
+}
+
+template <class T>
+void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const {
+  for (std::size_t i = 0; i < depth(); ++i) {
+    layers_[i]->forward(theta + offsets_[i], ws.Z[i].columns(begin, count), ws.A[i].columns(begin, count),
+                        ws.Z[i + 1].columns(begin, count));
+  }
+}
+
+template <class T>
+void Network<T>::forward_rows(const T* theta, ConstMatrix<T> X, Matrix<T> Z, Matrix<T> buffer,
+                              Matrix<T> other) const {
+  Matrix<const T> input = X;
+  for (std::size_t i = 0; i < depth(); ++i) {
+    const Matrix<T> output = i + 1 == depth() ? Z : buffer.col_range(0, layers_[i]->n_out());
+    layers_[i]->forward_rows(theta + offsets_[i], input, output);
+    input = output;
+    std::swap(buffer, other);
+  }
+}
+
+template <class T>
+LossSums Network<T>::loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale) const {
+  const Matrix<T> Z = ws.Z[depth()].view().col_range(begin, count);
+  const Matrix<T> G = ws.G[depth()].view();
+  return loss_and_gradient<T>(loss_, Z, targets(ws, begin, count), scale, G ? G.col_range(begin, count) : G);
+}
+
+template <class T>
+void Network<T>::backward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const {
+  for (std::size_t i = depth(); i-- > 0;) {
+    layers_[i]->backward(theta + offsets_[i], ws.A[i].columns(begin, count),
+                         ws.Z[i + 1].columns(begin, count), ws.G[i + 1].columns(begin, count),
+                         ws.D_rows[i].view().row_range(begin, count), ws.G[i].columns(begin, count));
+  }
+}
+
+template <class T>
+void Network<T>::gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block) const {
+  const auto [i, index, slice] = blocks_[block];
+  layers_[i]->gradient(index, ws.Z[i].view(), ws.D_rows[i].view().row_range(0, m), dtheta_block);
+}
+
+template <class T>
+Targets<T> Network<T>::targets(Workspace<T>& ws, std::size_t begin, std::size_t count) {
+  Targets<T> y;
+  if (ws.values.view()) {
+    y.values = ws.values.view().col_range(begin, count);
+  } else {
+    y.labels = ws.labels.data() + begin;
+  }
+  if (ws.weights.view()) y.weights = ws.weights.view().row(0) + begin;
+  return y;
+}
+
+template class Network<float>;
+template class Network<double>;
+
+}  // namespace backsweep

@@ -1,0 +1,74 @@
+// A chain of layers and a loss: the two sweeps of the notes, on a tile of the batch's samples.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/layer.hpp"
+#include "core/loss.hpp"
+#include "core/workspace.hpp"
+
+namespace backsweep {
+
+template <class T>
+class Network {
+ public:
+  Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss);
+
+  std::size_t depth() const { return layers_.size(); }
+  std::size_t n_in() const { return layers_.front()->n_in(); }
+  std::size_t n_out() const { return layers_.back()->n_out(); }
+  std::size_t parameters() const { return offsets_.back(); }
+  Loss loss() const { return loss_; }
+
+  // Multiplications and additions for one sample: forward, and a whole training step.
+  double forward_flops() const { return forward_flops_; }
+  double step_flops() const { return 3 * forward_flops_ - layers_.front()->flops(); }
+
+  // Samples of a tile, and the number of tiles, for a batch of m. They depend on the problem alone, never on
+  // the number of threads: that is why results do not either. Tiles begin at whole vectors.
+  std::size_t tile_size(std::size_t m) const;
+  std::size_t tiles(std::size_t m) const;
+
+  enum class Purpose { inference, training, training_with_dX };
+  Workspace<T> workspace(std::size_t m, Purpose purpose) const;
+
+  // Z[0] → Z[L] on samples [begin, begin + count) of the workspace.
+  void forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const;
+
+  // The same for a few samples, one to a row of X and Z. The buffers hold a row of any layer for each of
+  // them.
+  void forward_rows(const T* theta, ConstMatrix<T> X, Matrix<T> Z, Matrix<T> buffer, Matrix<T> other) const;
+  std::size_t widest() const;
+
+  // Z[L], y → ℓ, G[L]
+  LossSums loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale) const;
+
+  // G[L] → D[L-1], ..., D[0], and G[0] where the workspace has it
+  void backward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const;
+
+  // The gradient falls into blocks, each a slice of dtheta computed from all m samples of the workspace.
+  std::size_t gradient_blocks() const { return blocks_.size(); }
+  std::size_t largest_gradient_block() const { return largest_block_; }
+  Slice gradient_block(std::size_t block) const { return blocks_[block].slice; }
+  void gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block) const;
+
+  static Targets<T> targets(Workspace<T>& ws, std::size_t begin, std::size_t count);
+
+ private:
+  struct Block {
+    std::size_t layer;
+    std::size_t index;  // within the layer
+    Slice slice;        // of the flat vector
+  };
+
+  std::vector<std::unique_ptr<Layer<T>>> layers_;
+  Loss loss_;
+  std::vector<std::size_t> offsets_;  // where each layer's parameters begin; then their number
+  std::vector<Block> blocks_;
+  std::size_t largest_block_ = 0;
+  std::size_t widest_layer_ = 0;  // in parameters
+  double forward_flops_ = 0;
+};
+
+}  // namespace backsweep

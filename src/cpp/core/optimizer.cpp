@@ -1,0 +1,48 @@
+#include "core/optimizer.hpp"
+
+#include "core/kernels/kernels.hpp"
+
+namespace backsweep {
+
+std::array<bool, max_states> states_used(const OptimizerSettings& s) {
+  switch (s.kind) {
+    case OptimizerKind::sgd:
+      return {s.momentum != 0, false, false};
+    case OptimizerKind::adam:
+    case OptimizerKind::adamw:
+      return {true, true, false};
+    case OptimizerKind::rmsprop:
+      return {true, s.momentum != 0, s.centered};
+  }
+  return {};
+}
+
+template <class T>
+void update(const OptimizerSettings& s, std::size_t begin, std::size_t end, std::uint64_t step,
+            double learning_rate, double gradient_scale, const T* dtheta, const OptimizerState<T>& state,
+            T* theta) {
+  kernels<T>().update(s, begin, end, step, learning_rate, gradient_scale, dtheta, state, theta);
+}
+
+template <class T>
+double sum_of_squares(const T* x, std::size_t n) {
+  double sum = 0;
+  for (std::size_t j = 0; j < n; ++j) sum += static_cast<double>(x[j]) * static_cast<double>(x[j]);
+  return sum;
+}
+
+double clipping_factor(double clip_norm, double norm) {
+  if (clip_norm == 0) return 1;
+  const double factor = clip_norm / (norm + 1e-6);
+  return factor < 1 ? factor : 1;
+}
+
+#define BACKSWEEP_INSTANTIATE(T)                                                                             \
+  template void update<T>(const OptimizerSettings&, std::size_t, std::size_t, std::uint64_t, double, double, \
+                          const T*, const OptimizerState<T>&, T*);                                           \
+  template double sum_of_squares<T>(const T*, std::size_t);
+BACKSWEEP_INSTANTIATE(float)
+BACKSWEEP_INSTANTIATE(double)
+#undef BACKSWEEP_INSTANTIATE
+
+}  // namespace backsweep

@@ -1,0 +1,53 @@
+// The optimizers: one fused update per kind over a slice of the flat vectors. Semantics are PyTorch's.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace backsweep {
+
+enum class OptimizerKind { sgd, adam, adamw, rmsprop };
+
+// The names, in the order of the enumeration: their one home.
+inline constexpr std::array<std::string_view, 4> optimizer_names = {"sgd", "adam", "adamw", "rmsprop"};
+
+// Fields that a kind does not know are ignored.
+struct OptimizerSettings {
+  OptimizerKind kind = OptimizerKind::sgd;
+  double momentum = 0;    // sgd, rmsprop
+  bool nesterov = false;  // sgd
+  double weight_decay = 0;
+  double beta1 = 0.9;  // adam, adamw
+  double beta2 = 0.999;
+  double alpha = 0.99;    // rmsprop
+  double epsilon = 1e-8;  // adam, adamw, rmsprop
+  bool centered = false;  // rmsprop
+  double clip_norm = 0;   // 0: gradients are not clipped
+};
+
+// The flat vectors that a kind keeps from step to step:
+// sgd: velocity; adam, adamw: first and second moment; rmsprop: square average, velocity, gradient average.
+inline constexpr std::size_t max_states = 3;
+template <class T>
+using OptimizerState = std::array<T*, max_states>;
+
+// Which of the states the settings use; the others may be null.
+std::array<bool, max_states> states_used(const OptimizerSettings& settings);
+
+// theta[begin, end) ← the step-th update (counted from 0) along dtheta · gradient_scale, where dtheta points
+// at the gradient of entry begin. Entries are independent: slices may be updated in any order.
+template <class T>
+void update(const OptimizerSettings& settings, std::size_t begin, std::size_t end, std::uint64_t step,
+            double learning_rate, double gradient_scale, const T* dtheta, const OptimizerState<T>& state,
+            T* theta);
+
+// Σ x², in double.
+template <class T>
+double sum_of_squares(const T* x, std::size_t n);
+
+// The factor that brings a gradient of the given norm down to clip_norm, as torch.nn.utils.clip_grad_norm_.
+double clipping_factor(double clip_norm, double norm);
+
+}  // namespace backsweep

@@ -1,0 +1,233 @@
+#include "core/source.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+namespace backsweep {
+namespace {
+
+struct Half {
+  std::uint16_t bits;
+};
+
+float to_float(Half half) {
+  const std::uint32_t sign = (half.bits & 0x8000u) << 16;
+  const std::uint32_t exponent = (half.bits >> 10) & 0x1fu;
+  const std::uint32_t mantissa = half.bits & 0x3ffu;
+  if (exponent == 0) {  // zero or subnormal: mantissa · 2⁻²⁴
+    const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  // The exponent's bias moves from 15 to 127; all ones stay all ones (infinity, NaN).
+  const std::uint32_t bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | mantissa << 13;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// An unaligned load; the copy compiles to one instruction.
+template <class E, bool swapped>
+E load(const unsigned char* p) {
+  unsigned char bytes[sizeof(E)];
+  if constexpr (swapped) {
+    std::reverse_copy(p, p + sizeof(E), bytes);
+  } else {
+    std::memcpy(bytes, p, sizeof(E));
+  }
+  E value;
+  std::memcpy(&value, bytes, sizeof(E));
+  return value;
+}
+
+template <class T, class E>
+T convert(E value) {
+  if constexpr (std::is_same_v<E, Half>) {
+    return static_cast<T>(to_float(value));
+  } else {
+    return static_cast<T>(value);
+  }
+}
+
+// Calls f(element type, swapped): the one place where a NumPy dtype becomes a C++ type.
+template <class F>
+auto dispatch(const Source& X, F f) {
+  const auto swapped_or_not = [&](auto element) {
+    return X.byte_swapped ? f(element, std::true_type{}) : f(element, std::false_type{});
+  };
+  switch (X.element) {
+    case Element::boolean:
+      return swapped_or_not(std::uint8_t{});
+    case Element::int8:
+      return swapped_or_not(std::int8_t{});
+    case Element::int16:
+      return swapped_or_not(std::int16_t{});
+    case Element::int32:
+      return swapped_or_not(std::int32_t{});
+    case Element::int64:
+      return swapped_or_not(std::int64_t{});
+    case Element::uint8:
+      return swapped_or_not(std::uint8_t{});
+    case Element::uint16:
+      return swapped_or_not(std::uint16_t{});
+    case Element::uint32:
+      return swapped_or_not(std::uint32_t{});
+    case Element::uint64:
+      return swapped_or_not(std::uint64_t{});
+    case Element::float16:
+      return swapped_or_not(Half{});
+    case Element::float32:
+      return swapped_or_not(float{});
+    case Element::float64:
+      return swapped_or_not(double{});
+    case Element::long_double:
+      return f(static_cast<long double>(0), std::false_type{});
+  }
+  assert(false);
+  return swapped_or_not(double{});
+}
+
+const unsigned char* row_address(const Source& X, std::size_t row) {
+  return X.data + static_cast<std::ptrdiff_t>(row) * X.row_stride;
+}
+
+// Index of a selected row, or nothing where it lies outside the source.
+std::optional<std::size_t> selected_row(const Source& X, RowSelection rows, std::size_t i) {
+  const std::size_t position = rows.begin + i;
+  const std::size_t row = rows.order == nullptr ? position : static_cast<std::size_t>(rows.order[position]);
+  if (row >= X.rows) return std::nullopt;  // a negative index has become a huge one
+  return row;
+}
+
+template <class E, bool swapped, class T>
+void convert_row(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, T* out) {
+  if (stride == static_cast<std::ptrdiff_t>(sizeof(E))) {  // a constant stride lets the loop vectorise
+    for (std::size_t j = 0; j < n; ++j) out[j] = convert<T>(load<E, swapped>(p + j * sizeof(E)));
+  } else {
+    for (std::size_t j = 0; j < n; ++j, p += stride) out[j] = convert<T>(load<E, swapped>(p));
+  }
+}
+
+// The difference is taken in double: a column of large values that vary little keeps its digits.
+template <class E, bool swapped, class T>
+void standardise_row(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, Standardisation<T> s,
+                     T* out) {
+  for (std::size_t j = 0; j < n; ++j, p += stride) {
+    out[j] = static_cast<T>((convert<double>(load<E, swapped>(p)) - s.mean[j]) / s.scale[j]);
+  }
+}
+
+// Without a way out of the loop, so that it vectorises.
+template <class E, bool swapped, class T>
+bool row_is_finite(const unsigned char* p, std::ptrdiff_t stride, std::size_t n) {
+  constexpr T largest = std::numeric_limits<T>::max();
+  unsigned bad = 0;
+  if (stride == static_cast<std::ptrdiff_t>(sizeof(E))) {
+    for (std::size_t j = 0; j < n; ++j)
+      bad |= !(std::abs(convert<T>(load<E, swapped>(p + j * sizeof(E)))) <= largest);
+  } else {
+    for (std::size_t j = 0; j < n; ++j, p += stride)
+      bad |= !(std::abs(convert<T>(load<E, swapped>(p))) <= largest);
+  }
+  return bad == 0;
+}
+
+// Rows that come in random order are not foreseen by the processor: it is told of those that follow.
+constexpr std::size_t rows_ahead = 4;
+
+void prefetch_row(const Source& X, const unsigned char* p) {
+#if defined(__GNUC__)
+  constexpr std::ptrdiff_t line = 64;
+  const std::ptrdiff_t bytes =
+      std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(X.cols) * X.col_stride, 8192);
+  for (std::ptrdiff_t offset = 0; offset < bytes; offset += line) __builtin_prefetch(p + offset, 0, 2);
+#endif
+}
+
+}  // namespace
+
+template <class T>
+bool gather(const Source& X, RowSelection rows, Standardisation<T> standardisation, Matrix<T> out) {
+  return dispatch(X, [&](auto element, auto swapped) {
+    using E = decltype(element);
+    bool inside = true;
+    for (std::size_t i = 0; i < rows.count; ++i) {
+      T* z = out.row(i);
+      const auto row = selected_row(X, rows, i);
+      if (rows.order != nullptr && i + rows_ahead < rows.count) {
+        if (const auto later = selected_row(X, rows, i + rows_ahead)) prefetch_row(X, row_address(X, *later));
+      }
+      if (!row) {
+        std::fill(z, z + X.cols, T(0));
+        inside = false;
+      } else if (standardisation.mean != nullptr) {
+        standardise_row<E, swapped()>(row_address(X, *row), X.col_stride, X.cols, standardisation, z);
+      } else {
+        convert_row<E, swapped()>(row_address(X, *row), X.col_stride, X.cols, z);
+      }
+    }
+    return inside;
+  });
+}
+
+bool gather_labels(const Source& y, RowSelection rows, std::size_t classes, std::int64_t* labels) {
+  return dispatch(y, [&](auto element, auto swapped) {
+    using E = decltype(element);
+    bool valid = true;
+    for (std::size_t i = 0; i < rows.count; ++i) {
+      labels[i] = 0;
+      const auto row = selected_row(y, rows, i);
+      if (!row) {
+        valid = false;
+        continue;
+      }
+      const E raw = load<E, swapped()>(row_address(y, *row));
+      if constexpr (std::is_integral_v<E>) {
+        // Through an unsigned 64-bit number a negative label becomes a huge one.
+        if (static_cast<std::uint64_t>(raw) < classes) {
+          labels[i] = static_cast<std::int64_t>(raw);
+        } else {
+          valid = false;
+        }
+      } else {
+        const double value = convert<double>(raw);
+        if (value >= 0 && value < static_cast<double>(classes) && value == std::floor(value)) {
+          labels[i] = static_cast<std::int64_t>(value);
+        } else {
+          valid = false;
+        }
+      }
+    }
+    return valid;
+  });
+}
+
+template <class T>
+std::optional<Position> find_nonfinite(const Source& X, std::size_t begin, std::size_t count) {
+  return dispatch(X, [&](auto element, auto swapped) -> std::optional<Position> {
+    using E = decltype(element);
+    if constexpr (std::is_integral_v<E>) {
+      return std::nullopt;  // the largest integer is far below the largest float
+    } else {
+      for (std::size_t i = begin; i < begin + count; ++i) {
+        const unsigned char* p = row_address(X, i);
+        if (row_is_finite<E, swapped(), T>(p, X.col_stride, X.cols)) continue;
+        for (std::size_t j = 0; j < X.cols; ++j, p += X.col_stride) {
+          if (!std::isfinite(convert<T>(load<E, swapped()>(p)))) return Position{i, j};
+        }
+      }
+      return std::nullopt;
+    }
+  });
+}
+
+#define BACKSWEEP_INSTANTIATE(T)                                                       \
+  template bool gather<T>(const Source&, RowSelection, Standardisation<T>, Matrix<T>); \
+  template std::optional<Position> find_nonfinite<T>(const Source&, std::size_t, std::size_t);
+BACKSWEEP_INSTANTIATE(float)
+BACKSWEEP_INSTANTIATE(double)
+#undef BACKSWEEP_INSTANTIATE
+
+}  // namespace backsweep

@@ -1,0 +1,108 @@
+#include "core/step.hpp"
+
+#include <algorithm>
+
+#include "core/kernels/kernels.hpp"
+
+namespace backsweep {
+
+template <class T>
+Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, std::size_t batch_rows,
+              typename Network<T>::Purpose purpose)
+    : network_(network),
+      theta_(theta),
+      data_(data),
+      training_(purpose != Network<T>::Purpose::inference),
+      workspace_(network.workspace(batch_rows, purpose)) {
+  if (data.labels) {
+    workspace_.labels.resize(batch_rows);
+  } else {
+    workspace_.values = OwnedMatrix<T>(network.n_out(), batch_rows);
+  }
+  if (data.weights) workspace_.weights = OwnedMatrix<T>(1, batch_rows);
+  const std::size_t tiles = network.tiles(batch_rows);
+  workspace_.gathered = OwnedMatrix<T>(tiles * widest_vector, std::max(network.n_in(), network.n_out()));
+  tile_sums_.resize(tiles);  // a smaller batch, the last of an epoch, has no more
+}
+
+template <class T>
+double Step<T>::weight_sum(RowSelection rows) const {
+  if (!data_.weights) return static_cast<double>(rows.count);
+  constexpr std::size_t chunk = 64;
+  T weights[chunk];
+  double sum = 0;
+  for (std::size_t i = 0; i < rows.count; i += chunk) {
+    const std::size_t n = std::min(chunk, rows.count - i);
+    gather<T>(data_.weights, rows.range(i, n), {}, {weights, n, 1, 1});
+    for (std::size_t j = 0; j < n; ++j) sum += static_cast<double>(weights[j]);
+  }
+  return sum;
+}
+
+// Rows of the source become columns of `out`, a vector of samples at a time; lanes that are left over become
+// 0.
+template <class T>
+bool Step<T>::gather_features(const Source& source, RowSelection rows, Standardisation<T> standardisation,
+                              std::size_t tile, Matrix<T> out) {
+  bool valid = true;
+  const Matrix<T> samples =
+      workspace_.gathered.view().row_range(tile * widest_vector, widest_vector).col_range(0, source.cols);
+  for (std::size_t i = 0; i < rows.count; i += widest_vector) {
+    const std::size_t n = std::min(widest_vector, rows.count - i);
+    valid &= gather<T>(source, rows.range(i, n), standardisation, samples.row_range(0, n));
+    for (std::size_t r = n; r < widest_vector; ++r) std::fill_n(samples.row(r), source.cols, T(0));
+    kernels<T>().transpose(samples, out.col_range(i, widest_vector));
+  }
+  return valid;
+}
+
+template <class T>
+LossSums Step<T>::sweep_rows(RowSelection rows, std::size_t tile, std::size_t at, double scale) {
+  Workspace<T>& ws = workspace_;
+  bool valid = gather_features(data_.X, rows, data_.standardisation, tile, ws.Z[0].columns(at, rows.count));
+  if (data_.labels) {
+    valid &= gather_labels(data_.y, rows, network_.n_out(), ws.labels.data() + at);
+  } else {
+    valid &= gather_features(data_.y, rows, {}, tile, ws.values.columns(at, rows.count));
+  }
+  if (data_.weights) {
+    valid &= gather<T>(data_.weights, rows, {}, {ws.weights.view().row(0) + at, rows.count, 1, 1});
+  }
+  if (!valid) input_valid_.store(false, std::memory_order_relaxed);
+
+  network_.forward(theta_, ws, at, rows.count);
+  const LossSums sums = network_.loss(ws, at, rows.count, scale);
+  if (training_) network_.backward(theta_, ws, at, rows.count);
+  return sums;
+}
+
+template <class T>
+void Step<T>::forward_rows(RowSelection rows, Matrix<T> out) {
+  Workspace<T>& ws = workspace_;
+  gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count));
+  network_.forward(theta_, ws, 0, rows.count);
+  kernels<T>().transpose(ws.Z.back().view().col_range(0, rows.count), out);
+}
+
+template <class T>
+void Step<T>::sweep(RowSelection batch, std::size_t tile, double scale) {
+  const std::size_t size = network_.tile_size(batch.count);
+  const std::size_t begin = std::min(tile * size, batch.count);
+  const std::size_t count = std::min(size, batch.count - begin);
+  tile_sums_[tile] = sweep_rows(batch.range(begin, count), tile, begin, scale);
+}
+
+template <class T>
+LossSums Step<T>::sums(std::size_t batch_rows) const {
+  LossSums total;
+  for (std::size_t tile = 0; tile < network_.tiles(batch_rows); ++tile) {
+    total.loss += tile_sums_[tile].loss;
+    total.correct += tile_sums_[tile].correct;
+  }
+  return total;
+}
+
+template class Step<float>;
+template class Step<double>;
+
+}  // namespace backsweep

@@ -1,0 +1,68 @@
+// One step on one batch: samples are gathered, swept forward and backward tile by tile, then the gradient is
+// taken block by block. Tiles and blocks may be done by any thread.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "core/network.hpp"
+#include "core/source.hpp"
+
+namespace backsweep {
+
+// The rows to learn from, read where they are.
+template <class T>
+struct Data {
+  Source X;
+  Source y;             // one column of labels, or one column for each output
+  bool labels = false;  // which of the two
+  Source weights;       // one column, or no data: every row counts 1
+  Standardisation<T> standardisation;
+};
+
+template <class T>
+class Step {
+ public:
+  Step(const Network<T>& network, const T* theta, const Data<T>& data, std::size_t batch_rows,
+       typename Network<T>::Purpose purpose);
+
+  // Σw over a selection of rows, in their order.
+  double weight_sum(RowSelection rows) const;
+
+  // Gathers rows into the workspace, from its sample `at` on, sweeps them forward and takes their loss; in
+  // training also sweeps them backward, where scale = 1/Σw makes G the gradient of the mean. Different tiles
+  // may be swept at the same time.
+  LossSums sweep_rows(RowSelection rows, std::size_t tile, std::size_t at, double scale);
+
+  // Gathers rows, sweeps them forward, and puts Z[L] into the rows of out.
+  void forward_rows(RowSelection rows, Matrix<T> out);
+
+  // As sweep_rows, for a tile of the batch; the sums are kept.
+  void sweep(RowSelection batch, std::size_t tile, double scale);
+
+  // The sums over the batch's tiles, added in their order.
+  LossSums sums(std::size_t batch_rows) const;
+
+  // Whether every row and label read so far was inside its array and range.
+  bool input_valid() const { return input_valid_.load(std::memory_order_relaxed); }
+
+  void gradient(std::size_t block, std::size_t batch_rows, T* dtheta_block) {
+    network_.gradient(block, workspace_, batch_rows, dtheta_block);
+  }
+
+  Workspace<T>& workspace() { return workspace_; }
+
+ private:
+  bool gather_features(const Source& source, RowSelection rows, Standardisation<T> standardisation,
+                       std::size_t tile, Matrix<T> out);
+
+  const Network<T>& network_;
+  const T* theta_;
+  Data<T> data_;
+  bool training_;
+  Workspace<T> workspace_;
+  std::vector<LossSums> tile_sums_;
+  std::atomic<bool> input_valid_{true};
+};
+
+}  // namespace backsweep

@@ -1,0 +1,161 @@
+#include "core/threads.hpp"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace backsweep {
+namespace {
+
+// Below this much work a second thread costs more than it brings: about the time of two barriers.
+constexpr double flops_worth_a_team = 2e6;
+constexpr std::size_t most_threads = 256;
+constexpr int spins_before_yielding = 4000;
+
+std::atomic<std::size_t> chosen_threads{0};
+std::atomic<bool> team_has_run{false};
+std::atomic<bool> forked_after_team{false};
+
+void pause_core() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+  __asm__ volatile("yield");
+#endif
+}
+
+std::size_t affinity_cores() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return static_cast<std::size_t>(CPU_COUNT(&set));
+#endif
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// Cores of the cgroup's quota, rounded up, or `otherwise` where there is none.
+std::size_t read_quota_cores(std::size_t otherwise) {
+#if defined(__linux__)
+  const auto first_numbers = [](const char* path, const char* format, double* a, double* b) {
+    std::FILE* file = std::fopen(path, "r");
+    if (file == nullptr) return 0;
+    const int read = b == nullptr ? std::fscanf(file, format, a) : std::fscanf(file, format, a, b);
+    std::fclose(file);
+    return read;
+  };
+  double quota = 0;
+  double period = 0;
+  bool found = first_numbers("/sys/fs/cgroup/cpu.max", "%lf %lf", &quota, &period) == 2;
+  if (!found) {  // the older hierarchy
+    found = first_numbers("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "%lf", &quota, nullptr) == 1 &&
+            first_numbers("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "%lf", &period, nullptr) == 1;
+  }
+  if (found && quota > 0 && period > 0) {
+    return static_cast<std::size_t>(std::max(1.0, (quota + period - 1) / period));
+  }
+#endif
+  return otherwise;
+}
+
+std::size_t automatic_threads() {
+  static const std::size_t quota_cores = read_quota_cores(most_threads);
+  std::size_t n = std::min(affinity_cores(), quota_cores);
+  if (const char* value = std::getenv("OMP_NUM_THREADS")) {
+    char* end = nullptr;
+    const unsigned long wanted = std::strtoul(value, &end, 10);
+    if (end != value && wanted > 0) n = std::min<std::size_t>(n, wanted);
+  }
+  return std::clamp<std::size_t>(n, 1, most_threads);
+}
+
+#if !defined(_WIN32)
+// An OpenMP team does not survive fork(): a child that asked for it would wait for ever.
+const int fork_handler_installed = pthread_atfork(nullptr, nullptr, [] {
+  if (team_has_run.load()) forked_after_team.store(true);
+});
+#endif
+
+}  // namespace
+
+std::size_t num_threads() {
+  const std::size_t chosen = chosen_threads.load();
+  return chosen == 0 ? automatic_threads() : chosen;
+}
+
+void set_num_threads(std::size_t n) { chosen_threads.store(std::min(n, most_threads)); }
+
+std::size_t team_size(double flops, std::size_t tasks, std::size_t requested) {
+  if (forked_after_team.load()) return 1;
+  const std::size_t automatic = flops < flops_worth_a_team ? 1 : num_threads();
+  return std::clamp<std::size_t>(requested == 0 ? automatic : requested, 1,
+                                 std::clamp<std::size_t>(tasks, 1, most_threads));
+}
+
+void TeamChooser::report(double seconds_per_step) {
+  constexpr std::size_t fewest_stretches = 16, most_stretches = 256;
+  if (!free_) return;
+  if (!trying_other_) {
+    seconds_ = seconds_ == 0 ? seconds_per_step : 0.5 * (seconds_ + seconds_per_step);
+    trying_other_ = ++stretches_ >= stretches_to_try_;
+    return;
+  }
+  trying_other_ = false;
+  stretches_ = 0;
+  if (seconds_per_step < seconds_) {
+    current_ = current_ == Choice::team ? Choice::one : Choice::team;
+    seconds_ = seconds_per_step;
+    stretches_to_try_ = fewest_stretches;
+  } else {
+    stretches_to_try_ = std::clamp(2 * stretches_to_try_, fewest_stretches, most_stretches);
+  }
+}
+
+void Barrier::wait(std::size_t members) {
+  if (members == 1) return;
+  const std::size_t round = round_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == members) {
+    arrived_.store(0, std::memory_order_relaxed);
+    round_.store(round + 1, std::memory_order_release);
+    return;
+  }
+  for (int spin = 0; round_.load(std::memory_order_acquire) == round; ++spin) {
+    if (spin < spins_before_yielding) {
+      pause_core();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+void run_team(std::size_t n, const std::function<void(Member)>& body) {
+  if (n <= 1) {
+    body({0, 1});
+    return;
+  }
+  team_has_run.store(true);
+#pragma omp parallel num_threads(static_cast<int>(n))
+  {
+    body({static_cast<std::size_t>(omp_get_thread_num()), static_cast<std::size_t>(omp_get_num_threads())});
+  }
+}
+
+void for_each_task(std::size_t n, std::size_t tasks, const std::function<void(std::size_t)>& body) {
+  Tasks queue;
+  run_team(n, [&](Member) {
+    for (std::size_t task = queue.claim(); task < tasks; task = queue.claim()) body(task);
+  });
+}
+
+}  // namespace backsweep

@@ -1,0 +1,88 @@
+// The team: how many threads work, how they share tasks and how they wait for one another.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+
+namespace backsweep {
+
+// Cores that this process may use: its affinity, its cgroup's quota and OMP_NUM_THREADS, whichever is least;
+// or what set_num_threads was told.
+std::size_t num_threads();
+
+// n = 0 returns to the automatic choice.
+void set_num_threads(std::size_t n);
+
+// The threads for some work: requested (0: num_threads(), or one where the work is too small to share), but
+// never more than there are tasks, and one in a forked child whose parent has run a team: its threads did
+// not survive the fork.
+std::size_t team_size(double flops, std::size_t tasks, std::size_t requested);
+
+// Chooses between a team and one thread by what they achieve. Where another process keeps a core busy, or the
+// work is small, a team waits for a thread that does not run; the same results come sooner from one. Since
+// they are the same to the bit, the choice may change at any time.
+class TeamChooser {
+ public:
+  // Where it is not free, the team is always as large as can be: somebody has asked for it.
+  TeamChooser(std::size_t most, bool free) : most_(most), free_(free && most > 1) {}
+
+  std::size_t most() const { return most_; }
+
+  // Members for the next stretch of work.
+  std::size_t next() const { return (current_ == Choice::team) != trying_other_ ? most_ : 1; }
+
+  // How long a step took in the stretch that next() was for.
+  void report(double seconds_per_step);
+
+ private:
+  enum class Choice { team, one };
+
+  std::size_t most_;
+  bool free_;
+  Choice current_ = Choice::team;
+  bool trying_other_ = false;
+  double seconds_ = 0;                // a step's, as it was of late; 0 before the first report
+  std::size_t stretches_ = 0;         // since the other was tried
+  std::size_t stretches_to_try_ = 1;  // grows as long as the other loses
+};
+
+// Waits for a whole team. Spins for some microseconds, then yields: on a busy machine a spinning thread
+// keeps the one it waits for off the core.
+class Barrier {
+ public:
+  // Every write of a member before wait() is seen by every member after it.
+  void wait(std::size_t members);
+
+ private:
+  std::atomic<std::size_t> arrived_{0};
+  std::atomic<std::size_t> round_{0};
+};
+
+// Hands out the tasks 0, 1, ..., n-1, each once. Which thread does a task never changes a result: a task
+// writes only what is its own.
+class Tasks {
+ public:
+  // The next task, or a number that is at least n when there is none.
+  std::size_t claim() { return next_.fetch_add(1, std::memory_order_relaxed); }
+  // To be called where a barrier stands between the call and the next claim.
+  void restart() { next_.store(0, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::size_t> next_{0};
+};
+
+// One thread of a team. The team may turn out smaller than was asked for (inside another parallel region,
+// or under OMP_THREAD_LIMIT), so a barrier takes its size from here.
+struct Member {
+  std::size_t index;
+  std::size_t team;
+};
+
+// Runs body(member) on a team of up to n threads and returns when all have. The body must not throw.
+void run_team(std::size_t n, const std::function<void(Member)>& body);
+
+// Runs body(task) for every task on a team of n.
+void for_each_task(std::size_t n, std::size_t tasks, const std::function<void(std::size_t)>& body);
+
+}  // namespace backsweep

@@ -1,0 +1,148 @@
+#include "core/trainer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace backsweep {
+
+template <class T>
+Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimizer, T* theta,
+                    const OptimizerState<T>& state, const Data<T>& data, std::size_t batch_size,
+                    std::size_t n_threads)
+    : network_(network),
+      optimizer_(optimizer),
+      theta_(theta),
+      state_(state),
+      data_(data),
+      batch_size_(std::min(batch_size, data.X.rows)),
+      step_(network, theta, data, batch_size_, Network<T>::Purpose::training),
+      chooser_(team_size(network.step_flops() * static_cast<double>(batch_size_),
+                         std::max(network.tiles(batch_size_), network.gradient_blocks()), n_threads),
+               n_threads == 0) {
+  const std::size_t threads = chooser_.most();
+  if (optimizer_.clip_norm > 0) {
+    dtheta_.resize(network.parameters());
+    sums_of_squares_.resize(network.gradient_blocks());
+  } else {
+    blocks_.assign(threads, Buffer<T>(network.largest_gradient_block()));
+  }
+}
+
+template <class T>
+RowSelection Trainer<T>::batch(const std::int64_t* order, std::size_t step) const {
+  const std::size_t begin = step * batch_size_;
+  return {order, begin, std::min(batch_size_, data_.X.rows - begin)};
+}
+
+template <class T>
+Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const double* learning_rates,
+                         std::size_t n_rates, std::uint64_t done_before, double seconds) {
+  const auto deadline = Clock::now() + std::chrono::duration<double>(seconds);
+  const std::size_t n_steps = std::min(n_rates, steps_in_epoch() - first);
+  Progress total;
+  while (total.steps < n_steps && total.stop == Progress::Stop::done) {
+    const auto started = Clock::now();
+    const Progress stretch = run_stretch(order, first + total.steps, learning_rates + total.steps,
+                                         n_steps - total.steps, done_before + total.steps);
+    const auto ended = Clock::now();
+    if (stretch.steps > 0) {
+      chooser_.report(std::chrono::duration<double>(ended - started).count() /
+                      static_cast<double>(stretch.steps));
+    }
+    total.steps += stretch.steps;
+    total.loss += stretch.loss;
+    total.weight += stretch.weight;
+    total.correct += stretch.correct;
+    total.stop = stretch.stop;
+    if (total.stop == Progress::Stop::done && total.steps < n_steps && ended >= deadline) {
+      total.stop = Progress::Stop::out_of_time;
+    }
+  }
+  return total;
+}
+
+// Steps until some milliseconds are over, on as many threads as did best of late.
+template <class T>
+Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
+                                 std::size_t n_steps, std::uint64_t done_before) {
+  constexpr std::chrono::milliseconds stretch_time(3);
+  const auto end = Clock::now() + stretch_time;
+  const std::size_t n_blocks = network_.gradient_blocks();
+  const bool clips = optimizer_.clip_norm > 0;
+
+  Progress progress;  // written by member 0 alone
+  std::atomic<bool> stop{false};
+  Barrier barrier;
+  Tasks tiles, blocks, updates;
+
+  run_team(chooser_.next(), [&](Member member) {
+    const bool leads = member.index == 0;
+    for (std::size_t s = 0; s < n_steps; ++s) {
+      const RowSelection rows = batch(order, first + s);
+      const double weight = step_.weight_sum(rows);
+      const double scale = weight > 0 ? 1 / weight : 0;
+      const std::size_t n_tiles = network_.tiles(rows.count);
+
+      // The two sweeps, tile by tile.
+      for (auto tile = tiles.claim(); tile < n_tiles; tile = tiles.claim()) step_.sweep(rows, tile, scale);
+      barrier.wait(member.team);
+
+      // Every member adds the same numbers in the same order, so all agree whether to go on.
+      const LossSums sums = step_.sums(rows.count);
+      const bool finite = std::isfinite(sums.loss);
+      const bool valid = step_.input_valid();
+      if (leads) {
+        tiles.restart();
+        if (!finite) progress.stop = Progress::Stop::diverged;
+        if (!valid) progress.stop = Progress::Stop::invalid_input;
+      }
+      if (!finite || !valid) break;
+
+      // dW and db, block by block, and the update.
+      const auto update_block = [&](std::size_t block, const T* gradient, double gradient_scale) {
+        const Slice slice = network_.gradient_block(block);
+        update<T>(optimizer_, slice.begin, slice.end, done_before + s, learning_rates[s], gradient_scale,
+                  gradient, state_, theta_);
+      };
+      for (auto block = blocks.claim(); block < n_blocks; block = blocks.claim()) {
+        const Slice slice = network_.gradient_block(block);
+        T* gradient = clips ? dtheta_.data() + slice.begin : blocks_[member.index].data();
+        step_.gradient(block, rows.count, gradient);
+        if (clips) {
+          sums_of_squares_[block] = sum_of_squares(gradient, slice.size());
+        } else {
+          update_block(block, gradient, 1);
+        }
+      }
+      if (clips) {
+        barrier.wait(member.team);
+        double squares = 0;
+        for (const double block_squares : sums_of_squares_) squares += block_squares;
+        const double factor = clipping_factor(optimizer_.clip_norm, std::sqrt(squares));
+        for (auto block = updates.claim(); block < n_blocks; block = updates.claim()) {
+          update_block(block, dtheta_.data() + network_.gradient_block(block).begin, factor);
+        }
+      }
+      if (leads) {
+        progress.steps += 1;
+        progress.loss += sums.loss;
+        progress.weight += weight;
+        progress.correct += sums.correct;
+        if (Clock::now() >= end) stop.store(true, std::memory_order_relaxed);
+      }
+      barrier.wait(member.team);
+      if (stop.load(std::memory_order_relaxed)) break;
+      if (leads) {
+        blocks.restart();
+        updates.restart();
+      }
+    }
+  });
+  return progress;
+}
+
+template class Trainer<float>;
+template class Trainer<double>;
+
+}  // namespace backsweep

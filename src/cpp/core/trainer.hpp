@@ -1,0 +1,60 @@
+// An epoch of mini-batches, or as much of one as fits into some time: the only loop over steps.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "core/optimizer.hpp"
+#include "core/step.hpp"
+#include "core/threads.hpp"
+
+namespace backsweep {
+
+// What a run of steps came to. Sums are over rows, so that runs add up to an epoch.
+struct Progress {
+  std::size_t steps = 0;
+  double loss = 0;     // Σ w ℓ
+  double weight = 0;   // Σ w
+  double correct = 0;  // Σ w [classified rightly]
+  enum class Stop { done, out_of_time, diverged, invalid_input } stop = Stop::done;
+};
+
+template <class T>
+class Trainer {
+ public:
+  // The parameters, and what is kept from step to step, belong to the caller.
+  Trainer(const Network<T>& network, const OptimizerSettings& optimizer, T* theta,
+          const OptimizerState<T>& state, const Data<T>& data, std::size_t batch_size, std::size_t n_threads);
+
+  std::size_t rows() const { return data_.X.rows; }
+  std::size_t steps_in_epoch() const { return (data_.X.rows + batch_size_ - 1) / batch_size_; }
+
+  // Steps first, first + 1, ... of an epoch whose rows come in `order` (null: as they are), with one learning
+  // rate for each of at most n_rates steps. done_before counts the optimizer's steps so far. A step whose
+  // loss is not finite is not taken: the run stops before its update.
+  Progress run(const std::int64_t* order, std::size_t first, const double* learning_rates,
+               std::size_t n_rates, std::uint64_t done_before, double seconds);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  RowSelection batch(const std::int64_t* order, std::size_t step) const;
+  Progress run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
+                       std::size_t n_steps, std::uint64_t done_before);
+
+  const Network<T>& network_;
+  OptimizerSettings optimizer_;
+  T* theta_;
+  OptimizerState<T> state_;
+  Data<T> data_;
+  std::size_t batch_size_;
+  Step<T> step_;
+  TeamChooser chooser_;
+  // One block for each thread; or, where the norm of the whole gradient must be known before the first
+  // update, the whole gradient and the blocks' sums of squares.
+  std::vector<Buffer<T>> blocks_;
+  Buffer<T> dtheta_;
+  std::vector<double> sums_of_squares_;
+};
+
+}  // namespace backsweep

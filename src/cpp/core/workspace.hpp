@@ -1,0 +1,81 @@
+// Every buffer of a step, sized once from the network and the batch: no allocation inside a step.
+#pragma once
+
+#include <cstdint>
+#include <new>
+#include <vector>
+
+#include "core/kernels/kernels.hpp"
+#include "core/layer.hpp"
+
+namespace backsweep {
+
+inline constexpr std::size_t alignment = 64;  // a cache line, and the widest vector register
+
+template <class T>
+struct AlignedAllocator {
+  using value_type = T;
+  AlignedAllocator() = default;
+  template <class U>
+  AlignedAllocator(const AlignedAllocator<U>&) {}
+  T* allocate(std::size_t n) {
+    if (n > SIZE_MAX / sizeof(T)) throw std::bad_alloc();
+    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{alignment}));
+  }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t{alignment}); }
+  bool operator==(const AlignedAllocator&) const { return true; }
+  bool operator!=(const AlignedAllocator&) const { return false; }
+};
+
+template <class T>
+using Buffer = std::vector<T, AlignedAllocator<T>>;
+
+// Rows of samples are rounded up to whole vectors.
+inline std::size_t whole_vectors(std::size_t n) {
+  return (n + widest_vector - 1) / widest_vector * widest_vector;
+}
+
+// A matrix that owns its entries, zeros at first. A row reaches to the end of a whole vector and takes an odd
+// number of cache lines, so that a column does not fall into a few sets of the first-level cache.
+template <class T>
+class OwnedMatrix {
+ public:
+  OwnedMatrix() = default;
+  OwnedMatrix(std::size_t rows, std::size_t cols)
+      : rows_(rows), cols_(whole_vectors(cols)), stride_(odd_lines(cols_)), buffer_(rows * stride_) {}
+
+  // With whole vectors of columns; no matrix where there is no entry.
+  Matrix<T> view() { return {buffer_.empty() ? nullptr : buffer_.data(), rows_, cols_, stride_}; }
+
+  // Some of its columns, rounded up to whole vectors.
+  Matrix<T> columns(std::size_t begin, std::size_t count) {
+    return buffer_.empty() ? Matrix<T>{} : view().col_range(begin, whole_vectors(count));
+  }
+
+ private:
+  static std::size_t odd_lines(std::size_t cols) {
+    constexpr std::size_t line = alignment / sizeof(T);
+    return cols == 0 ? 0 : (cols / line | 1) * line;
+  }
+
+  std::size_t rows_ = 0;
+  std::size_t cols_ = 0;
+  std::size_t stride_ = 0;
+  Buffer<T> buffer_;
+};
+
+// The letters of the notes for a batch of m samples, which lie along the rows: Z[i] is (n_i, m) here.
+template <class T>
+struct Workspace {
+  std::vector<OwnedMatrix<T>> Z;  // Z[0..L]: (n_i, m)
+  std::vector<OwnedMatrix<T>> A;  // A[i] where layer i keeps it, else no matrix
+  std::vector<OwnedMatrix<T>> G;  // G[0..L]; after its layer's backward G[i+1] holds D[i]. G[0] only for dX
+  std::vector<OwnedMatrix<T>>
+      D_rows;  // D[i] once more, as (m, n_{i+1}): the form that dW[i] = Z[i]ᵀ D[i] reads
+  std::vector<std::int64_t> labels;  // (m,)
+  OwnedMatrix<T> values;             // (k, m): targets where they are not labels
+  OwnedMatrix<T> weights;            // (1, m)
+  OwnedMatrix<T> gathered;           // for each tile, samples on their way into Z[0]
+};
+
+}  // namespace backsweep

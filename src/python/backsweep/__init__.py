@@ -1,0 +1,47 @@
+"""Fully connected networks on CPUs: fast, exact, and readable as the textbook.
+
+>>> import backsweep as bs
+>>> net = bs.Network([784, 512, 10], activation="relu", loss="softmax_cross_entropy", seed=0)
+>>> net.fit(X, y, epochs=5, optimizer=bs.Adam(1e-3))  # doctest: +SKIP
+
+`functional` holds the compiled formulas, value beside gradient; `reference` the same in pure NumPy; `calculus` the
+notes' matrix derivatives. `grad` and `vjp` differentiate any function that is written in these and in NumPy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from backsweep import calculus, functional, reference
+from backsweep._core import __version__
+from backsweep.autodiff import grad, jacobian, value_and_grad, vjp
+from backsweep.config import num_threads, set_num_threads, show_config
+from backsweep.explain import explain
+from backsweep.gradcheck import check_gradients
+from backsweep.history import History
+from backsweep.layers import Dense
+from backsweep.network import Gradients, Network
+from backsweep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from backsweep.primitives import primitive
+from backsweep.reference.calculus import TwoLayerGradients
+from backsweep.training import DivergenceError
+from backsweep.two_layer import two_layer_gradients
+
+if TYPE_CHECKING:
+    from backsweep._explanation import Explanation
+    from backsweep._gradient_report import GradientReport
+
+__all__ = [
+    "SGD", "Adam", "AdamW", "Dense", "DivergenceError", "Explanation", "GradientReport", "Gradients", "History",
+    "Network", "Optimizer", "RMSprop", "TwoLayerGradients", "__version__", "calculus", "check_gradients", "explain",
+    "functional", "grad", "jacobian", "num_threads", "primitive", "reference", "set_num_threads", "show_config",
+    "two_layer_gradients", "value_and_grad", "vjp",
+]  # fmt: skip
+
+# Results' types, which a program needs only after the function that returns them.
+_LATER = {"Explanation": "backsweep._explanation", "GradientReport": "backsweep._gradient_report"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'backsweep' has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

@@ -1,0 +1,91 @@
+"""The two implementations behind one interface: the compiled core, and the NumPy reference."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from backsweep import _core
+from backsweep._checks import Array, known_name
+from backsweep.layers import LayerShape
+
+BACKENDS = ("core", "reference")
+DTYPES = ("float32", "float64")
+
+
+class BackendNetwork(Protocol):
+    """A chain of layers and a loss, without its parameters."""
+
+    parameters: int
+
+    def forward(self, theta: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int) -> Array: ...
+
+    def evaluate(
+        self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
+        mean: Array | None, scale: Array | None, n_threads: int,
+    ) -> tuple[float, float]: ...  # fmt: skip
+
+    def loss_and_gradients(
+        self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
+        mean: Array | None, scale: Array | None, wants_dX: bool, n_threads: int,
+    ) -> tuple[float, Array, Array | None]: ...  # fmt: skip
+
+
+class BackendTrainer(Protocol):
+    """Mini-batches in order, an update for each."""
+
+    steps_in_epoch: int
+
+    def run(
+        self, order: Array | None, first: int, learning_rates: Array, steps: Array, seconds: float
+    ) -> tuple[int, float, float, float, str]: ...
+
+
+class Backend:
+    """One implementation in one dtype."""
+
+    def __init__(self, name: str, dtype: np.dtype[Any]) -> None:
+        known_name(name, BACKENDS, "backend")
+        self.name = name
+        self.dtype = dtype
+
+    def network(self, layers: tuple[LayerShape, ...], loss: str) -> BackendNetwork:
+        specs = [(layer.n_in, layer.n_out, layer.activation, layer.bias) for layer in layers]
+        network: BackendNetwork
+        if self.name == "core":
+            network = getattr(_core, f"Network_{self.dtype.name}")(specs, loss)
+        else:
+            from backsweep.reference.network import Network
+
+            network = Network(specs, loss)
+        return network
+
+    def trainer(self, network: BackendNetwork, *arguments: Any) -> BackendTrainer:
+        trainer: BackendTrainer
+        if self.name == "core":
+            trainer = getattr(_core, f"Trainer_{self.dtype.name}")(network, *arguments)
+        else:
+            from backsweep.reference.network import Trainer
+
+            trainer = Trainer(network, *arguments)  # type: ignore[arg-type]
+        return trainer
+
+
+def checked_dtype(dtype: object) -> np.dtype[Any]:
+    """float32 or float64, by name or as NumPy's."""
+    if dtype is None:  # NumPy takes it for float64
+        raise TypeError(f"dtype must be one of {', '.join(DTYPES)}, got None")
+    try:
+        name = np.dtype(dtype).name if not isinstance(dtype, str) else dtype  # type: ignore[call-overload]
+    except TypeError:
+        name = dtype
+    return np.dtype(known_name(name, DTYPES, "dtype"))
+
+
+def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
+    """A vector that starts on a cache line."""
+    line = 64
+    buffer = np.zeros(size * dtype.itemsize + line, dtype=np.uint8)
+    offset = -buffer.ctypes.data % line
+    return buffer[offset : offset + size * dtype.itemsize].view(dtype)

@@ -1,0 +1,181 @@
+"""Refusals: every message names the argument, what was expected and what was got."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator
+from numbers import Real
+from operator import index
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backsweep import _core
+
+Array = NDArray[Any]
+
+ROWS_AT_A_TIME = 1 << 16  # checks read arrays in pieces, so that their memory does not grow with the rows
+
+
+def known_name(name: object, names: Iterable[str], what: str) -> str:
+    """`name` if it is one of `names`."""
+    names = list(names)
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be one of {', '.join(names)}, got {name!r}")
+    if name not in names:
+        near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{what} must be one of {', '.join(names)}, got {name!r}{hint}")
+    return name
+
+
+def whole_number(value: object, name: str, at_least: int) -> int:
+    try:
+        number = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if not at_least <= number < 2**31:
+        raise ValueError(f"{name} must be an integer of at least {at_least} and below 2**31, got {value!r}")
+    return number
+
+
+def flag(value: object, name: str) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def number(
+    value: object, name: str, *, at_least: float = 0.0, below: float = math.inf, above: float = -math.inf
+) -> float:
+    """A finite number in [at_least, below), and beyond `above`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    x = float(value)
+    if not (math.isfinite(x) and at_least <= x < below and x > above):
+        low = f"greater than {above:g}" if above > -math.inf else f"at least {at_least:g}"
+        high = f" and below {below:g}" if below < math.inf else ""
+        raise ValueError(f"{name} must be a finite number {low}{high}, got {value!r}")
+    return x
+
+
+def threads(n_threads: object) -> int:
+    """The number for the core: 0 leaves the choice to it."""
+    return 0 if n_threads is None else whole_number(n_threads, "n_threads", 1)
+
+
+def real_array(value: object, name: str) -> Array:
+    """`value` as an array of real numbers: not copied if it is an array, whatever its layout."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an ordinary array, got a masked array")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers, got {type(value).__name__}: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8 and not array.dtype.isnative:
+        raise TypeError(f"{name} must be in the machine's byte order for dtype {array.dtype.name}")
+    return array
+
+
+def finite(array: Array, name: str, dtype: np.dtype[Any]) -> None:
+    """Refuse an entry that is NaN or infinite once it is of type `dtype`."""
+    position = getattr(_core, f"first_nonfinite_{dtype.name}")(array)
+    if position is not None:
+        where = position if array.ndim == 2 else position[:1]
+        value = array[where]
+        reason = "" if not np.isfinite(value) else f", too large for {dtype.name}"
+        raise ValueError(f"{name} must be finite, got {name}{list(where)} = {value}{reason}")
+
+
+def inputs(X: object, n_in: int, *, at_least: int = 0) -> Array:
+    """Rows of `n_in` real numbers; their values are not looked at."""
+    array = real_array(X, "X")
+    if array.ndim != 2 or array.shape[1] != n_in:
+        raise ValueError(f"X must have shape (m, {n_in}), got {array.shape}")
+    if len(array) < at_least:
+        raise ValueError(f"X must have at least {at_least} row, got shape {array.shape}")
+    return array
+
+
+def in_pieces(array: Array) -> Iterator[tuple[int, Array]]:
+    for begin in range(0, len(array), ROWS_AT_A_TIME):
+        yield begin, array[begin : begin + ROWS_AT_A_TIME]
+
+
+def _refuse_where(wrong: Array, piece: Array, begin: int, name: str, expected: str) -> None:
+    if wrong.any():
+        first = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+        position = [begin + int(first[0]), *map(int, first[1:])]
+        raise ValueError(f"{name} must {expected}, got {name}{position} = {piece[first]}")
+
+
+def targets(y: object, m: int, k: int, loss: str, dtype: np.dtype[Any]) -> tuple[Array, bool]:
+    """`y` for a loss, and whether it holds labels.
+
+    Labels are (m,); values are (m, k), and are returned so where k is 1 and y is (m,).
+    """
+    array = real_array(y, "y")
+    given = array.shape
+    is_softmax = loss == "softmax_cross_entropy"
+    if is_softmax and array.ndim == 1:
+        if array.shape != (m,):
+            raise ValueError(f"y must have one label for each of the {m} rows of X, got shape {array.shape}")
+        _check_labels(array, k)
+        return array, True
+    if array.ndim == 1 and k == 1 and not is_softmax:
+        array = array[:, np.newaxis]
+    if array.shape != (m, k):
+        labels = f"({m},) of labels, or " if is_softmax else f"({m},) or " if k == 1 else ""
+        raise ValueError(f"y must have shape {labels}({m}, {k}) for {loss}, got {given}")
+    finite(array, "y", dtype)
+    _check_values(array, loss)
+    return array, False
+
+
+def _check_labels(y: Array, k: int) -> None:
+    expected = f"hold labels 0, 1, ..., {k - 1}"
+    for begin, piece in in_pieces(y):
+        # A comparison with NaN is false, so what is required is stated and its opposite refused.
+        right = (piece >= 0) & (piece < k)
+        if piece.dtype.kind == "f":
+            right &= np.floor(piece) == piece
+        _refuse_where(~right, piece, begin, "y", expected)
+
+
+def _check_values(y: Array, loss: str) -> None:
+    for begin, piece in in_pieces(y):
+        if loss in ("softmax_cross_entropy", "sigmoid_cross_entropy"):
+            _refuse_where((piece < 0) | (piece > 1), piece, begin, "y", f"lie between 0 and 1 for {loss}")
+        elif loss == "poisson":
+            _refuse_where(piece < 0, piece, begin, "y", "be counts, at least 0, for poisson")
+        if loss == "softmax_cross_entropy":
+            sums = piece.sum(axis=1, dtype=np.float64)
+            wrong = np.abs(sums - 1) > 1e-2  # loose enough for float16
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                raise ValueError(
+                    f"y must hold probabilities that sum to 1 in each row, got {sums[row]:g} in row {begin + row}"
+                )
+
+
+def weights(sample_weight: object, m: int, dtype: np.dtype[Any]) -> Array | None:
+    if sample_weight is None:
+        return None
+    array = real_array(sample_weight, "sample_weight")
+    if array.shape != (m,):
+        raise ValueError(f"sample_weight must have shape ({m},), got {array.shape}")
+    finite(array, "sample_weight", dtype)
+    total = 0.0
+    for begin, piece in in_pieces(array):
+        _refuse_where(piece < 0, piece, begin, "sample_weight", "be at least 0")
+        with np.errstate(over="ignore"):  # an infinite sum is refused below
+            total += float(piece.astype(dtype).sum(dtype=np.float64))
+    if not 0 < total <= np.finfo(dtype).max:
+        raise ValueError(f"sample_weight must have a positive sum that is finite in {dtype.name}, got {total:g}")
+    return array

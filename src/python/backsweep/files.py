@@ -1,0 +1,91 @@
+"""Model files: safetensors, with the architecture as JSON in the header. Reading one never runs code."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backsweep._checks import Array
+
+FORMAT = "backsweep"
+VERSION = 1
+
+Tensors = dict[str, Array]
+
+
+def write(path: str | os.PathLike[str], tensors: Tensors, description: dict[str, Any]) -> None:
+    """Write a model file: complete under its name, or not at all.
+
+    The bytes go to a temporary file in the same folder and onto the disk, and the name changes hands last, so
+    a crash leaves the old file or the new one.
+    """
+    from safetensors.numpy import save
+
+    try:
+        text = json.dumps(description, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"notes must be what JSON can say, got something else: {error}") from None
+    metadata = {"format": FORMAT, "version": str(VERSION), FORMAT: text}
+    data = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata)
+    target = Path(os.path.realpath(path))
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        mode = target.stat().st_mode if target.exists() else 0o666 & ~_umask()
+        os.chmod(temporary, mode & 0o777)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(target.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":  # the rename itself must reach the disk
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
+    """The tensors and the description of a model file; `ValueError` where it is not one."""
+    from safetensors import SafetensorError, safe_open
+
+    with open(path, "rb"):
+        pass  # a file that is missing or not to be read raises OSError, whose message names it
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, TypeError, AttributeError, KeyError) as error:  # the latter for a dtype NumPy lacks
+        raise ValueError(f"path must be a safetensors file, got {os.fspath(path)!r}: {error}") from None
+    if metadata.get("format") != FORMAT or FORMAT not in metadata:
+        raise ValueError(f"path must be a model that backsweep saved, got {os.fspath(path)!r} without its header")
+    if metadata.get("version") != str(VERSION):
+        raise ValueError(
+            f"path must be a model file of version {VERSION}, got version {metadata.get('version')!r} in "
+            f"{os.fspath(path)!r}"
+        )
+    try:
+        description = json.loads(metadata[FORMAT])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"path must hold a description in JSON, got {os.fspath(path)!r}: {error}") from None
+    if not isinstance(description, dict):
+        raise ValueError(f"path must hold a description as a JSON object, got {os.fspath(path)!r}")
+    return tensors, description

@@ -1,0 +1,68 @@
+"""What a network is made of: the specification of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backsweep import _core
+from backsweep._checks import flag, known_name, whole_number
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer, ``Z[i+1] = σ(Z[i] W[i] + b[i])``.
+
+    Parameters
+    ----------
+    width : int
+        Number of outputs, at least 1.
+    activation : str, optional
+        One of ``identity relu leaky_relu elu sigmoid tanh softplus gelu silu``, with the meaning and the
+        defaults of PyTorch's function of the same name. Left out, it is the network's activation, or
+        ``identity`` where the layer is the network's last.
+    bias : bool
+        Whether the layer has ``b``.
+    """
+
+    width: int
+    activation: str | None = None
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", whole_number(self.width, "width", 1))
+        if self.activation is not None:
+            known_name(self.activation, _core.activations, "activation")
+        object.__setattr__(self, "bias", flag(self.bias, "bias"))
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """A layer in its place: all that the backends know of it."""
+
+    n_in: int
+    n_out: int
+    activation: str
+    bias: bool
+
+    @property
+    def parameters(self) -> int:
+        return (self.n_in + self.bias) * self.n_out
+
+
+def chain(layers: Sequence[int | Dense], activation: str) -> tuple[LayerShape, ...]:
+    """The layers in their places: an input width, then widths or `Dense`."""
+    known_name(activation, _core.activations, "activation")
+    if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence):
+        raise TypeError(f"layers must be a list such as [784, 512, 10], got {layers!r}")
+    if len(layers) < 2:
+        raise ValueError(f"layers must hold an input width and at least one layer, got {layers!r}")
+    n_in = whole_number(layers[0], "layers[0]", 1)
+    shapes = []
+    for i, item in enumerate(layers[1:], start=1):
+        layer = item if isinstance(item, Dense) else Dense(whole_number(item, f"layers[{i}]", 1))
+        is_last = i == len(layers) - 1
+        sigma = layer.activation or ("identity" if is_last else activation)
+        shapes.append(LayerShape(n_in, layer.width, sigma, layer.bias))
+        n_in = layer.width
+    return tuple(shapes)

@@ -1,0 +1,471 @@
+"""`Network`: a thin hand on a flat vector of parameters and a backend that knows the equations."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from backsweep import _checks, _core, files
+from backsweep._backends import Backend, aligned_zeros, checked_dtype
+from backsweep._checks import Array
+from backsweep.history import History
+from backsweep.layers import Dense, LayerShape, chain
+from backsweep.optimizers import Adam, Optimizer
+from backsweep.training import Callback, all_finite, fit
+
+CLASSIFIERS = ("softmax_cross_entropy", "sigmoid_cross_entropy")
+
+
+class Gradients(NamedTuple):
+    """The gradients of a loss: views ``dW[i]``, ``db[i]`` into the flat ``dtheta``, and ``dX`` if asked for."""
+
+    dW: tuple[Array, ...]
+    db: tuple[Array | None, ...]
+    dtheta: Array
+    dX: Array | None
+
+
+class Network:
+    """A fully connected network: ``Z[0] = X``, ``Z[i+1] = σ(Z[i] W[i] + b[i])``, and a loss of ``Z[L]``.
+
+    Parameters
+    ----------
+    layers : list
+        The input width, then a width or a `Dense` for each layer: ``[784, 512, 10]``. The last layer has
+        identity activation unless it says otherwise; ``[784, 10]`` is softmax regression.
+    activation : str
+        σ of the hidden layers: one of ``identity relu leaky_relu elu sigmoid tanh softplus gelu silu``.
+    loss : str
+        One of ``softmax_cross_entropy sigmoid_cross_entropy mean_squared_error mean_absolute_error huber
+        poisson``; each is a mean over samples.
+    dtype : str
+        "float32" or "float64".
+    seed : int, optional
+        Of the initial weights and of the order of rows in `fit`. None takes one from the system.
+    backend : str
+        "core", or "reference" for the same in pure NumPy.
+
+    Attributes
+    ----------
+    W : tuple of arrays (n_i, n_{i+1})
+        Writable views into `theta`.
+    b : tuple of arrays (n_{i+1},)
+        Likewise; None where a layer has no bias.
+    theta : array
+        All parameters as one vector: W[0] row by row, b[0], W[1], ...
+    input_mean, input_scale : arrays (n_0,), or None
+        Set by `standardise`: rows are read as ``(X - input_mean) / input_scale``.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int | Dense],
+        *,
+        activation: str = "relu",
+        loss: str = "softmax_cross_entropy",
+        dtype: Any = "float32",
+        seed: int | None = None,
+        backend: str = "core",
+    ) -> None:
+        shapes = chain(layers, activation)
+        _checks.known_name(loss, _core.losses, "loss")
+        if loss == "softmax_cross_entropy" and shapes[-1].n_out < 2:
+            raise ValueError(
+                "layers must end in at least 2 outputs for softmax_cross_entropy, got 1; "
+                "sigmoid_cross_entropy takes one output for two classes"
+            )
+        if seed is not None:
+            seed = _checks.whole_number(seed, "seed", 0)
+        self._build(shapes, loss, Backend(backend, checked_dtype(dtype)))
+        self._rng = np.random.default_rng(seed)
+        self._initialise()
+
+    def _build(self, shapes: tuple[LayerShape, ...], loss: str, backend: Backend) -> None:
+        self.layers = shapes
+        self.loss = loss
+        self._backend = backend
+        # First the memory that the user asked for: where there is not so much, nothing else has been taken.
+        self.theta = aligned_zeros(sum(layer.parameters for layer in shapes), backend.dtype)
+        self._network = backend.network(shapes, loss)
+        self.W, self.b = self._views(self.theta)
+        self.input_mean: Array | None = None
+        self.input_scale: Array | None = None
+        self._optimizer: Optimizer | None = None
+
+    def _initialise(self) -> None:
+        # Variance 1/n_in (LeCun, 1998): on MNIST at least as good as He's 2/n_in, and one rule for every σ.
+        for W in self.W:
+            W[:] = self._rng.normal(0.0, 1 / np.sqrt(len(W)), size=W.shape)
+
+    def _views(self, flat: Array) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
+        from backsweep.reference.network import split
+
+        views = split(flat, [(layer.n_in, layer.n_out, layer.activation, layer.bias) for layer in self.layers])
+        return tuple(W for W, _ in views), tuple(b for _, b in views)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self._backend.dtype
+
+    @property
+    def backend(self) -> str:
+        """ "core" or "reference"."""
+        return self._backend.name
+
+    @property
+    def classifies(self) -> bool:
+        """Whether rows can be right or wrong: the loss is a cross-entropy."""
+        return self.loss in CLASSIFIERS
+
+    @property
+    def n_in(self) -> int:
+        """Width of the input."""
+        return self.layers[0].n_in
+
+    @property
+    def n_out(self) -> int:
+        """Width of the output."""
+        return self.layers[-1].n_out
+
+    # Reading rows
+
+    @property
+    def _standardisation(self) -> tuple[Array | None, Array | None]:
+        mean, scale = self.input_mean, self.input_scale
+        if mean is None and scale is None:
+            return None, None
+        for name, vector in (("input_mean", mean), ("input_scale", scale)):
+            fits = isinstance(vector, np.ndarray) and vector.shape == (self.n_in,) and vector.dtype == np.float64
+            if vector is None or not fits or not np.isfinite(vector).all():
+                raise ValueError(f"{name} must be {self.n_in} finite numbers in float64, got {vector!r}")
+            if name == "input_scale" and vector.min() <= 0:
+                raise ValueError(f"input_scale must be greater than 0, got {vector.min()}")
+        return mean, scale
+
+    def standardise(self, X: object) -> None:
+        """Measure the columns of X, and read every row from now on as ``(X - mean) / scale``.
+
+        Scale is the standard deviation, or 1 for a column that does not vary. X is read in pieces; rows are
+        standardised as they are gathered, so integers on disk stay there. The two vectors are saved with the
+        network. ``dX`` remains the gradient with respect to X as it is given.
+
+        Parameters
+        ----------
+        X : (m, n_0)
+            Any real dtype; at least one row.
+        """
+        rows = _checks.inputs(X, self.n_in, at_least=1)
+        _checks.finite(rows, "X", np.dtype(np.float64))
+        m = len(rows)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            mean = sum(piece.sum(axis=0, dtype=np.float64) for _, piece in _checks.in_pieces(rows)) / m
+            square = sum(((piece - mean) ** 2).sum(axis=0) for _, piece in _checks.in_pieces(rows)) / m
+        if not np.isfinite(square).all():
+            column = int(np.argmin(np.isfinite(square)))
+            raise ValueError(f"X must have columns of finite deviation, got column {column} beyond float64")
+        # What is left of a constant column is rounding of its sum.
+        varies = square > (m * np.finfo(np.float64).eps * np.abs(mean)) ** 2
+        self.input_mean = np.asarray(mean, dtype=np.float64)
+        self.input_scale = np.where(varies, np.sqrt(square), 1.0).astype(np.float64)
+
+    def _rows(self, X: object) -> Array:
+        rows = _checks.inputs(X, self.n_in)
+        _checks.finite(rows, "X", self.dtype)
+        return rows
+
+    def _data(self, X: object, y: object, sample_weight: object = None) -> tuple[Array, Array, bool, Array | None]:
+        rows = _checks.inputs(X, self.n_in, at_least=1)
+        values, labels = _checks.targets(y, len(rows), self.n_out, self.loss, self.dtype)
+        weights = _checks.weights(sample_weight, len(rows), self.dtype)
+        _checks.finite(rows, "X", self.dtype)
+        return rows, values, labels, weights
+
+    def _check_parameters(self) -> None:
+        if not all_finite(self.theta):
+            for name, arrays in (("W", self.W), ("b", self.b)):
+                for i, array in enumerate(arrays):
+                    if array is not None:
+                        _checks.finite(array, f"{name}[{i}]", self.dtype)
+
+    # The work
+
+    def forward(self, X: object, *, n_threads: int | None = None) -> Array:
+        """The output layer's values ``Z[L]`` (m, k): logits under a cross-entropy.
+
+        Parameters
+        ----------
+        X : (m, n_0)
+            Any real dtype and layout; read where it is. m may be 0.
+        n_threads : int, optional
+            Left out, the work decides, up to `num_threads`.
+        """
+        return self._network.forward(self.theta, self._rows(X), *self._standardisation, _checks.threads(n_threads))
+
+    def loss_and_gradients(
+        self, X: object, y: object, *, sample_weight: object = None, dX: bool = False, n_threads: int | None = None
+    ) -> tuple[float, Gradients]:
+        """The loss of all rows as one batch, and its gradients: the notes' forward and backward sweep.
+
+        Parameters
+        ----------
+        X : (m, n_0)
+        y : (m,) or (m, k)
+            As in `fit`.
+        sample_weight : (m,), optional
+            Makes the loss a weighted mean.
+        dX : bool
+            Also compute ∂ℓ/∂X (m, n_0).
+        n_threads : int, optional
+            Left out, the work decides.
+
+        Returns
+        -------
+        loss : float
+        gradients : Gradients
+            ``dW`` and ``db`` (tuples of views, shaped as `W` and `b`), ``dtheta`` (flat) and ``dX``.
+        """
+        data = self._data(X, y, sample_weight)
+        loss, dtheta, dX_values = self._network.loss_and_gradients(
+            self.theta, *data, *self._standardisation, _checks.flag(dX, "dX"), _checks.threads(n_threads)
+        )
+        return loss, Gradients(*self._views(dtheta), dtheta, dX_values)
+
+    def fit(
+        self,
+        X: object,
+        y: object,
+        *,
+        epochs: int = 10,
+        batch_size: int = 128,
+        optimizer: Optimizer | None = None,
+        shuffle: bool = True,
+        sample_weight: object = None,
+        validation_data: object = None,
+        callbacks: Iterable[Callback] = (),
+        progress: bool | str = "auto",
+        n_threads: int | None = None,
+    ) -> History:
+        """Train by mini-batches; a further call goes on from where this one ends.
+
+        Whole epochs run in the core with the GIL released. Ctrl-C ends the training after the current step
+        (at most a tenth of a second later) and leaves network and optimizer usable.
+
+        Parameters
+        ----------
+        X : (m, n_0)
+            Any real dtype and layout, read-only or a memory map: rows are converted as they are gathered.
+        y : (m,) or (m, k)
+            Labels 0..k-1, or probabilities (m, k), for softmax_cross_entropy; values in [0, 1] for
+            sigmoid_cross_entropy, counts for poisson, any for the others: (m, k), or (m,) where k is 1.
+        epochs : int
+            How often each row is seen.
+        batch_size : int
+            Rows in a step; the last step of an epoch takes what is left.
+        optimizer : Optimizer, optional
+            Left out, `Adam` with its defaults, kept from one call to the next.
+        shuffle : bool
+            Draw a new order of the rows for each epoch; else they are taken as they are.
+        sample_weight : (m,), optional
+            At least 0: makes each step's loss a weighted mean.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Evaluated after each epoch.
+        callbacks : functions
+            Each is called as ``callback(network, history)`` after each epoch; True ends the training.
+        progress : bool or "auto"
+            A progress bar on standard error; "auto" shows it on a terminal.
+        n_threads : int, optional
+            Left out, the work of a step decides, up to `num_threads`. Results are the same bits for any.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            For input that does not fit; nothing has changed.
+        DivergenceError
+            Before the step that would leave the loss or a weight infinite or NaN; the weights are the last
+            finite ones.
+        """
+        if optimizer is None:
+            optimizer = self._optimizer = self._optimizer or Adam()
+        return fit(
+            self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle,
+            sample_weight=sample_weight, validation_data=validation_data, callbacks=callbacks, progress=progress,
+            n_threads=n_threads,
+        )  # fmt: skip
+
+    def predict(self, X: object, *, n_threads: int | None = None) -> Array:
+        """What the network says of each row.
+
+        Labels (m,) under softmax_cross_entropy; 0 or 1 under sigmoid_cross_entropy; the rate exp(Z) under
+        poisson; Z[L] under the others. All but the first are (m, k), or (m,) where k is 1.
+        """
+        Z = self.forward(X, n_threads=n_threads)
+        if self.loss == "softmax_cross_entropy":
+            labels: Array = Z.argmax(axis=1)
+            return labels
+        values = (
+            (Z > 0).astype(np.int64) if self.loss == "sigmoid_cross_entropy"
+            else np.exp(Z) if self.loss == "poisson"
+            else Z
+        )  # fmt: skip
+        return values[:, 0] if self.n_out == 1 else values
+
+    def predict_proba(self, X: object, *, n_threads: int | None = None) -> Array:
+        """Probabilities (m, k): of each class under softmax_cross_entropy, of 1 under sigmoid_cross_entropy.
+
+        Raises
+        ------
+        ValueError
+            For a loss that does not classify.
+        """
+        if not self.classifies:
+            raise ValueError(f"loss must be a cross-entropy to give probabilities, got {self.loss!r}")
+        from backsweep import functional
+
+        Z = self.forward(X, n_threads=n_threads)
+        return functional.softmax(Z) if self.loss == "softmax_cross_entropy" else functional.sigmoid(Z)
+
+    def evaluate(
+        self, X: object, y: object, *, sample_weight: object = None, n_threads: int | None = None
+    ) -> dict[str, float]:
+        """``{"loss": .., "accuracy": ..}`` of all rows, tile by tile; accuracy under a cross-entropy only."""
+        return self._evaluate(*self._data(X, y, sample_weight), _checks.threads(n_threads))
+
+    def _evaluate(self, X: Array, y: Array, labels: bool, weights: Array | None, threads: int) -> dict[str, float]:
+        loss, accuracy = self._network.evaluate(self.theta, X, y, labels, weights, *self._standardisation, threads)
+        return {"loss": loss, "accuracy": accuracy} if self.classifies else {"loss": loss}
+
+    # Files
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "layers": [asdict(layer) for layer in self.layers],
+            "loss": self.loss,
+            "dtype": self.dtype.name,
+            "standardised": self.input_mean is not None,
+        }
+
+    def _tensors(self) -> files.Tensors:
+        tensors = {f"W.{i}": W for i, W in enumerate(self.W)}
+        tensors |= {f"b.{i}": b for i, b in enumerate(self.b) if b is not None}
+        if self.input_mean is not None and self.input_scale is not None:
+            tensors |= {"input.mean": self.input_mean, "input.scale": self.input_scale}
+        return tensors
+
+    def save(self, path: str | os.PathLike[str], *, notes: dict[str, Any] | None = None) -> None:
+        """Write the network to a safetensors file, whole or not at all.
+
+        W and b stand under "W.0", "b.0", "W.1", ...; the architecture as JSON in the header.
+
+        Parameters
+        ----------
+        path : path
+        notes : dict, optional
+            Anything that JSON can say, kept beside the architecture: read back by `files.read`.
+        """
+        if notes is not None and not isinstance(notes, dict):
+            raise TypeError(f"notes must be a dict, got {type(notes).__name__}")
+        self._check_parameters()
+        files.write(path, self._tensors(), {"network": self._description(), "notes": notes or {}})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, backend: str = "core") -> Network:
+        """Read a network that `save` wrote. Nothing in the file is run; all of it is checked.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is not a whole model file, or one of another architecture than it says.
+        """
+        tensors, description = files.read(path)
+        return cls._restore(tensors, description.get("network"), backend, os.fspath(path))
+
+    @classmethod
+    def _restore(cls, tensors: files.Tensors, description: Any, backend: str, origin: str) -> Network:
+        try:
+            shapes = tuple(LayerShape(**layer) for layer in description["layers"])
+            layers: list[int | Dense] = [
+                shapes[0].n_in,
+                *(Dense(layer.n_out, layer.activation, layer.bias) for layer in shapes),
+            ]
+            if chain(layers, "identity") != shapes:
+                raise ValueError(f"{shapes} do not follow one another")
+            dtype = checked_dtype(description["dtype"])
+            expected: dict[str, tuple[int, ...]] = {
+                f"W.{i}": (layer.n_in, layer.n_out) for i, layer in enumerate(shapes)
+            }
+            expected |= {f"b.{i}": (layer.n_out,) for i, layer in enumerate(shapes) if layer.bias}
+            if description["standardised"]:
+                expected |= {"input.mean": (shapes[0].n_in,), "input.scale": (shapes[0].n_in,)}
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{origin} must describe a network, got a description that does not: {error}") from None
+        # All of the file is checked before a network of its size is made.
+        if tensors.keys() != expected.keys():
+            raise ValueError(f"{origin} must hold the tensors {sorted(expected)}, got {sorted(tensors)}")
+        for name, shape in expected.items():
+            tensor = tensors[name]
+            wanted = np.dtype(np.float64) if name.startswith("input.") else dtype
+            if tensor.shape != shape or tensor.dtype != wanted:
+                raise ValueError(f"{origin} must hold {name} as {wanted} {shape}, got {tensor.dtype} {tensor.shape}")
+            if not np.isfinite(tensor).all() or (name == "input.scale" and not (tensor > 0).all()):
+                raise ValueError(f"{origin} must hold finite numbers in {name}, got others")
+        try:
+            network = cls(layers, loss=description["loss"], dtype=dtype, backend=backend)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{origin} must describe a network, got a description that does not: {error}") from None
+        if description["standardised"]:
+            network.input_mean, network.input_scale = tensors["input.mean"].copy(), tensors["input.scale"].copy()
+        for name, target in network._tensors().items():
+            target[:] = tensors[name]
+        return network
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "network": self._description(),
+            "tensors": {name: tensor.copy() for name, tensor in self._tensors().items()},
+            "backend": self.backend,
+            "rng": copy.deepcopy(self._rng),
+            "optimizer": copy.copy(self._optimizer),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restored = self._restore(state["tensors"], state["network"], state["backend"], "the pickle")
+        self.__dict__.update(restored.__dict__)
+        self._rng = state["rng"]
+        self._optimizer = state["optimizer"]
+
+    # Looking at it
+
+    def __repr__(self) -> str:
+        widths = [str(self.n_in)]
+        widths += [f"{layer.n_out} {layer.activation}" for layer in self.layers]
+        return (
+            f"Network({' -> '.join(widths)}; loss={self.loss}, {self.theta.size:,} parameters, {self.dtype.name}"
+            f"{'' if self.backend == 'core' else ', ' + self.backend})"
+        )
+
+    def summary(self) -> str:
+        """The layers as a table: formula, shapes, parameters."""
+        lines = [f"{'layer':<8}{'computes':<36}{'W':<16}{'b':<10}{'parameters':>12}"]
+        for i, layer in enumerate(self.layers):
+            A = f"Z[{i}] W[{i}]" + (f" + b[{i}]" if layer.bias else "")
+            computes = f"Z[{i + 1}] = " + (A if layer.activation == "identity" else f"{layer.activation}({A})")
+            b = f"({layer.n_out},)" if layer.bias else "none"
+            lines.append(f"{i:<8}{computes:<36}{f'({layer.n_in}, {layer.n_out})':<16}{b:<10}{layer.parameters:>12,}")
+        if self.input_mean is not None:
+            lines.insert(1, f"{'':<8}{'Z[0] = (X - mean) / scale':<36}")
+        lines.append(f"{'loss':<8}{self.loss}({'Z'}[{len(self.layers)}], y)".ljust(70) + f"{self.theta.size:>12,}")
+        size = self.theta.nbytes / 1e6
+        lines.append(f"{self.dtype.name}, {size:,.2f} MB, backend {self.backend}")
+        return "\n".join(lines)

@@ -1,0 +1,149 @@
+"""The two sweeps of the notes and the training loop, with the interface of the compiled networks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from backsweep._checks import Array
+from backsweep.reference import activations, losses, optimizers
+from backsweep.reference.dense import dense, preactivation
+
+Spec = tuple[int, int, str, bool]  # n_in, n_out, activation, bias
+
+
+class Parameters(NamedTuple):
+    """W[i] and b[i] of one layer: views into a flat vector."""
+
+    W: Array
+    b: Array | None
+
+
+def split(theta: Array, layers: Sequence[Spec]) -> list[Parameters]:
+    """The flat vector as W[0], b[0], W[1], ...: the parameters, or their gradients."""
+    views = []
+    begin = 0
+    for n_in, n_out, _, bias in layers:
+        W = theta[begin : begin + n_in * n_out].reshape(n_in, n_out)
+        begin += n_in * n_out
+        b = theta[begin : begin + n_out] if bias else None
+        begin += n_out * bias
+        views.append(Parameters(W, b))
+    return views
+
+
+class Network:
+    """A chain of dense layers and a loss."""
+
+    def __init__(self, layers: Sequence[Spec], loss: str) -> None:
+        self.layers = list(layers)
+        self.loss = loss
+        self.parameters = sum((n_in + bias) * n_out for n_in, n_out, _, bias in layers)
+
+    def rows(self, X: Array, theta: Array, mean: Array | None, scale: Array | None) -> Array:
+        """Z[0] for some rows of X, in the dtype of theta."""
+        standardised = X if mean is None or scale is None else (X.astype(np.float64) - mean) / scale
+        return np.require(standardised, theta.dtype, ["C", "ALIGNED"])
+
+    def forward(self, theta: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int) -> Array:
+        Z = self.rows(X, theta, mean, scale)
+        for (W, b), (_, _, sigma, _) in zip(split(theta, self.layers), self.layers, strict=True):
+            Z = dense(Z, W, b, sigma)
+        return Z
+
+    def evaluate(
+        self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
+        mean: Array | None, scale: Array | None, n_threads: int,
+    ) -> tuple[float, float]:  # fmt: skip
+        Z = self.forward(theta, X, mean, scale, n_threads)
+        value = getattr(losses, self.loss)
+        return value(Z, y, sample_weight), losses.accuracy(self.loss, Z, y, sample_weight)
+
+    def sweep(self, theta: Array, Z: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array, Array, Array]:
+        """Both sweeps on a batch: the loss, dtheta, G[0] and Z[L]."""
+        parameters = split(theta, self.layers)
+        dtheta = np.empty_like(theta)
+        gradients = split(dtheta, self.layers)
+
+        # Forward: Z_{i+1} = σ(A_i), A_i = Z_i W_i + b_i; every Z and A is kept.
+        Zs, As = [Z], []
+        for (W, b), (_, _, sigma, _) in zip(parameters, self.layers, strict=True):
+            As.append(preactivation(Zs[-1], W, b))
+            Zs.append(getattr(activations, sigma)(As[-1]))
+        loss = getattr(losses, self.loss)(Zs[-1], y, sample_weight)
+
+        # Backward: D_i = G_{i+1} ∘ σ'(A_i), G_i = D_i W_iᵀ, ∇W_i = Z_iᵀ D_i.
+        G = getattr(losses, f"{self.loss}_backward")(Zs[-1], y, sample_weight)
+        for i in reversed(range(len(self.layers))):
+            D = getattr(activations, f"{self.layers[i][2]}_backward")(G, As[i])
+            gradients[i].W[:] = Zs[i].T @ D
+            db = gradients[i].b
+            if db is not None:
+                db[:] = D.sum(axis=0)
+            G = D @ parameters[i].W.T
+        return loss, dtheta, G, Zs[-1]
+
+    def loss_and_gradients(
+        self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
+        mean: Array | None, scale: Array | None, wants_dX: bool, n_threads: int,
+    ) -> tuple[float, Array, Array | None]:  # fmt: skip
+        Z = self.rows(X, theta, mean, scale)
+        loss, dtheta, G, _ = self.sweep(theta, Z, y, sample_weight)
+        dX = (G if scale is None else (G / scale).astype(G.dtype)) if wants_dX else None
+        return loss, dtheta, dX
+
+
+class Trainer:
+    """Mini-batches in order, a sweep and an update for each."""
+
+    def __init__(
+        self, network: Network, theta: Array, state: list[Array], settings: dict[str, Any], X: Array, y: Array,
+        labels: bool, sample_weight: Array | None, mean: Array | None, scale: Array | None, batch_size: int,
+        n_threads: int,
+    ) -> None:  # fmt: skip
+        self.network, self.theta, self.state, self.settings = network, theta, state, settings
+        self.X, self.y, self.sample_weight = X, y, sample_weight
+        self.mean, self.scale = mean, scale
+        self.batch_size = min(batch_size, len(X))
+        self.steps_in_epoch = -(-len(X) // self.batch_size)
+
+    def run(
+        self, order: Array | None, first: int, learning_rates: Array, steps: Array, seconds: float
+    ) -> tuple[int, float, float, float, str]:
+        """Steps `first`, `first` + 1, ... of an epoch, one for each learning rate, until `seconds` are over.
+
+        Returns the number of steps, Σwℓ, Σw, Σw·[right] and why the run stopped; `steps` counts the updates.
+        """
+        with np.errstate(all="ignore"):  # what overflows reaches the loss, which is looked at
+            return self._run(order, first, learning_rates, steps, seconds)
+
+    def _run(
+        self, order: Array | None, first: int, learning_rates: Array, steps: Array, seconds: float
+    ) -> tuple[int, float, float, float, str]:
+        started = time.monotonic()
+        done, loss_sum, weight_sum, correct_sum = 0, 0.0, 0.0, 0.0
+        last = min(first + len(learning_rates), self.steps_in_epoch)
+        for s in range(first, last):
+            batch = slice(s * self.batch_size, (s + 1) * self.batch_size)
+            rows = batch if order is None else order[batch]
+            Z = self.network.rows(self.X[rows], self.theta, self.mean, self.scale)
+            y = self.y[rows]
+            w = None if self.sample_weight is None else self.sample_weight[rows]
+            loss, dtheta, _, Z_L = self.network.sweep(self.theta, Z, y, w)
+            if not np.isfinite(loss):
+                return done, loss_sum, weight_sum, correct_sum, "diverged"
+            optimizers.update(
+                self.settings, self.theta, dtheta, self.state, int(steps[0]), float(learning_rates[s - first])
+            )
+            weight = float(len(Z)) if w is None else float(np.sum(w, dtype=np.float64))
+            loss_sum += weight * loss
+            weight_sum += weight
+            correct_sum += weight * losses.accuracy(self.network.loss, Z_L, y, w)
+            steps[0] += 1
+            done += 1
+            if s + 1 < last and time.monotonic() - started >= seconds:
+                return done, loss_sum, weight_sum, correct_sum, "out_of_time"
+        return done, loss_sum, weight_sum, correct_sum, "done"

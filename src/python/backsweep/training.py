@@ -1,0 +1,194 @@
+"""The loop over epochs: what is left to Python once the core has the steps."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backsweep import _checks
+from backsweep._checks import Array
+from backsweep.history import History
+from backsweep.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from backsweep._backends import BackendTrainer
+    from backsweep.network import Network
+
+Callback = Callable[["Network", History], object]
+
+SECONDS_BETWEEN_LOOKS = 0.1  # how often a run comes back for Ctrl-C and the progress bar
+STEPS_IN_A_RUN = 4096  # at most: a schedule is evaluated for so many steps at once
+
+
+class DivergenceError(FloatingPointError, ValueError):
+    """The loss or a weight was about to become infinite or NaN; the weights are the last finite ones."""
+
+
+class Epochs:
+    """Epochs of one trainer: rows in order or shuffled, each step at its learning rate.
+
+    A step that would not stay finite is found and undone: the loss is looked at in each step, the weights
+    after each epoch; where the weights went first, the epoch is run again from a copy, step by step. Runs
+    repeat to the bit, so that costs nothing until it is needed.
+    """
+
+    def __init__(
+        self,
+        trainer: BackendTrainer,
+        theta: Array,
+        optimizer: Optimizer,
+        state: list[Array],
+        advanced: Callable[[int], object],
+    ) -> None:
+        self.trainer = trainer
+        self.optimizer = optimizer
+        self.counted = optimizer._steps
+        self.vectors = [theta, *state]
+        self.advanced = advanced  # told of every run's steps
+
+    def run(self, epoch: int, order: Array | None) -> tuple[float, float]:
+        """One epoch: its mean loss, and the share of rows classified rightly."""
+        before = self._copy()
+        step, loss, weight, correct = 0, 0.0, 0.0, 0.0
+        while step < self.trainer.steps_in_epoch:
+            steps, run_loss, run_weight, run_correct, stop = self._run(order, step, STEPS_IN_A_RUN)
+            step += steps
+            loss += run_loss
+            weight += run_weight
+            correct += run_correct
+            self.advanced(steps)
+            if stop == "diverged":
+                self._refuse(epoch, step, order, before, "the loss is not finite")
+        if not self._finite():
+            self._refuse(epoch, step, order, before, "a weight is not finite")
+        return (loss / weight, correct / weight) if weight > 0 else (0.0, 0.0)
+
+    def _run(self, order: Array | None, first: int, at_most: int) -> tuple[int, float, float, float, str]:
+        count = min(at_most, self.trainer.steps_in_epoch - first)
+        done = self.optimizer.steps
+        if callable(self.optimizer.learning_rate):
+            rates = np.array([self.optimizer.rate(done + j) for j in range(count)], dtype=np.float64)
+        else:
+            rates = np.full(count, self.optimizer.learning_rate, dtype=np.float64)
+        return self.trainer.run(order, first, rates, self.counted, SECONDS_BETWEEN_LOOKS)
+
+    def _copy(self) -> list[Array]:
+        return [vector.copy() for vector in (*self.vectors, self.counted)]
+
+    def _restore(self, copy: list[Array]) -> None:
+        for vector, saved in zip((*self.vectors, self.counted), copy, strict=True):
+            vector[:] = saved
+
+    def _finite(self) -> bool:
+        return all_finite(self.vectors[0])
+
+    def _refuse(self, epoch: int, step: int, order: Array | None, before: list[Array], what: str) -> None:
+        if not self._finite():
+            # Weights went before the loss showed it: find the step that made them so.
+            self._restore(before)
+            for step in range(self.trainer.steps_in_epoch):
+                last_finite = self._copy()
+                *_, stop = self._run(order, step, 1)
+                if stop == "diverged":
+                    break
+                if not self._finite():
+                    what = "a weight is not finite"
+                    self._restore(last_finite)
+                    break
+        rate = self.optimizer.rate(self.optimizer.steps)
+        raise DivergenceError(
+            f"training diverged in epoch {epoch + 1}, step {step + 1}: {what}; the weights are those before that "
+            f"step. A smaller learning_rate (got {rate:g}), clip_norm or standardised inputs may help"
+        )
+
+
+def all_finite(theta: Array) -> bool:
+    # One pass without a temporary; it overflows long before a weight does, and only then is a closer look due.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(theta @ theta)) or bool(np.isfinite(theta).all())
+
+
+def progress_bar(progress: object, total: int) -> AbstractContextManager[Any]:
+    """A bar over steps on standard error; with "auto" only where somebody watches."""
+    if not (sys.stderr.isatty() if progress == "auto" else progress):
+        return nullcontext()
+    from tqdm import tqdm
+
+    bar: AbstractContextManager[Any] = tqdm(total=total, unit="step", dynamic_ncols=True, leave=False)
+    return bar
+
+
+def fit(
+    network: Network,
+    X: object,
+    y: object,
+    *,
+    epochs: int,
+    batch_size: int,
+    optimizer: Optimizer,
+    shuffle: bool,
+    sample_weight: object,
+    validation_data: object,
+    callbacks: Iterable[Callback],
+    progress: object,
+    n_threads: int | None,
+) -> History:
+    """`Network.fit`, whose docstring it shares."""
+    n_epochs = _checks.whole_number(epochs, "epochs", 0)
+    rows = _checks.whole_number(batch_size, "batch_size", 1)
+    threads = _checks.threads(n_threads)
+    if not isinstance(optimizer, Optimizer) or not hasattr(optimizer, "kind"):
+        raise TypeError(f"optimizer must be one such as Adam(1e-3), got {optimizer!r}")
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of functions of the network and the history, got {callbacks!r}")
+    told = list(callbacks)
+    for callback in told:
+        if not callable(callback):
+            raise TypeError(f"callbacks must be a list of functions of the network and the history, got {callback!r}")
+    if not (isinstance(progress, bool) or (isinstance(progress, str) and progress == "auto")):
+        raise ValueError(f'progress must be True, False or "auto", got {progress!r}')
+    shuffles = _checks.flag(shuffle, "shuffle")
+    data = network._data(X, y, sample_weight)
+    validation = None
+    if validation_data is not None:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise ValueError(
+                f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
+            )
+        try:
+            validation = network._data(*validation_data)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data: {error}") from None
+    network._check_parameters()
+    optimizer.rate(optimizer.steps)
+    standardisation = network._standardisation
+
+    state = optimizer.bind(network)
+    trainer = network._backend.trainer(
+        network._network, network.theta, state, optimizer.settings(), *data, *standardisation, rows, threads
+    )
+    history = History()
+    m = len(data[0])
+    with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:
+        loop = Epochs(trainer, network.theta, optimizer, state, bar.update if bar is not None else lambda steps: None)
+        for epoch in range(n_epochs):
+            started = time.perf_counter()
+            order = network._rng.permutation(m) if shuffles else None
+            loss, accuracy = loop.run(epoch, order)
+            figures = {"loss": loss}
+            if network.classifies:
+                figures["accuracy"] = accuracy
+            if validation is not None:
+                figures |= {f"val_{name}": value for name, value in network._evaluate(*validation, threads).items()}
+            history.append(**figures, seconds=time.perf_counter() - started)
+            if bar is not None:
+                bar.set_postfix({name: f"{value:.4f}" for name, value in figures.items()}, refresh=False)
+            # Every callback is told of every epoch; one that returns True ends the training.
+            if any([callback(network, history) is True for callback in told]):  # noqa: C419 - no short cut
+                break
+    return history
