@@ -362,7 +362,7 @@ def test_labels_are_refused_where_the_loss_takes_values():
 def run(trainer, **changes):
     arguments = {
         "order": None, "first": 0, "learning_rates": np.full(3, 0.1), "steps": np.zeros(1, dtype=np.int64),
-        "seconds": 10.0,
+        "sums": np.zeros(3), "seconds": 10.0,
     }  # fmt: skip
     return trainer.run(**arguments | changes)
 
@@ -428,6 +428,9 @@ ORDER = np.arange(M)[::-1].copy()
         {"steps": read_only(np.zeros(1, dtype=np.int64))},
         {"steps": np.array([-1])},
         {"steps": 0},
+        {"sums": np.zeros(2)},
+        {"sums": np.zeros(3, dtype=np.float32)},
+        {"sums": read_only(np.zeros(3))},
         {"seconds": "long"},
     ],
     ids=str,
@@ -456,7 +459,7 @@ def test_a_run_out_of_time_has_done_some_steps_and_not_all(seconds):
     n = 300_000
     data = {"X": np.broadcast_to(X[:1], (n, 4)), "y": np.broadcast_to(LABELS[:1], n), "batch_size": 1}
     steps = np.zeros(1, dtype=np.int64)
-    done, *_, stop = run(Calls().trainer(**data), learning_rates=np.zeros(n), steps=steps, seconds=seconds)
+    done, stop = run(Calls().trainer(**data), learning_rates=np.zeros(n), steps=steps, seconds=seconds)
     assert stop == "out_of_time"
     assert 0 < done == steps[0] < n
 
@@ -493,7 +496,8 @@ def test_a_trainer_keeps_alive_what_it_reads_and_writes():
             gc.collect()
             junk = [np.full(n, np.nan) for n in (SIZE, 4 * M, M, 4, 2 * SIZE) for _ in range(50)]
             del junk
-        return run(trainer)[:-1]
+        sums = np.zeros(3)
+        return run(trainer, sums=sums), sums.tolist()
 
     assert trained(keep=True) == trained(keep=False)
 
@@ -695,7 +699,8 @@ def one():
                 try:
                     call(trainer.run, {"order": order, "first": int(choice([0, 0, 1])),
                                        "learning_rates": np.full(5, choice([0.1, *REALS])),
-                                       "steps": np.zeros(1, dtype=np.int64), "seconds": choice([0.0, 1.0])})
+                                       "steps": np.zeros(1, dtype=np.int64), "sums": np.zeros(3),
+                                       "seconds": choice([0.0, 1.0])})
                 finally:
                     assert (around[:16] == 7).all() and (around[-16:] == 7).all()
 

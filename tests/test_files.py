@@ -19,7 +19,7 @@ from pathlib import Path
 import backsweep as bs
 import numpy as np
 import pytest
-from backsweep import files
+from backsweep import description, files
 from safetensors.numpy import load_file, save
 
 X = np.random.default_rng(0).normal(size=(20, 3)) * [1, 10, 100] + 5
@@ -400,9 +400,9 @@ for position in range(len(whole)):
 def written(tmp_path, tensors=None, metadata=None, **changes):
     """A model file with changes: of the network's description, of tensors (None removes one), of the metadata."""
     net = network()
-    description = net._description() | changes
-    contents = {name: np.array(tensor) for name, tensor in net._tensors().items()} | (tensors or {})
-    headers = {"format": "backsweep", "version": "1", "backsweep": json.dumps({"network": description, "notes": {}})}
+    described = description.describe(net) | changes
+    contents = {name: np.array(tensor) for name, tensor in description.tensors(net).items()} | (tensors or {})
+    headers = {"format": "backsweep", "version": "1", "backsweep": json.dumps({"network": described, "notes": {}})}
     headers |= metadata or {}
     path = tmp_path / "model.safetensors"
     data = save(

@@ -1,4 +1,7 @@
-"""`check_gradients`: right gradients pass, and each slip is found and called by its name."""
+"""`check_gradients`: right gradients pass, and each slip is found and called by its name.
+
+Longer than 300 lines because every slip has its own gradients.
+"""
 
 import copy
 import re

@@ -97,6 +97,22 @@ const T* optional_vector(const std::optional<Array<T>>& array, const char* name,
 // Rows of any numeric array; a one-dimensional array is one column. The array must outlive the source.
 Source source(const py::array& array, const char* name);
 
+// An argument that is taken as it is: an array of another dtype, layout or byte order is refused instead of
+// copied, so dtype overloads stay apart, and what is written to an argument reaches the caller.
+inline py::arg exactly(const char* name) { return py::arg(name).noconvert(); }
+
+// For classes whose objects are made by functions: a class that Python could instantiate could be asked, by
+// way of __new__, for an object with nothing in it.
+inline py::custom_type_setup made_by_functions() {
+  return py::custom_type_setup([](PyHeapTypeObject* type) {
+    type->ht_type.tp_new = [](PyTypeObject*, PyObject*, PyObject*) -> PyObject* {
+      PyErr_SetString(PyExc_TypeError,
+                      "objects of this class are made by the functions Network_* and Trainer_*");
+      return nullptr;
+    };
+  });
+}
+
 // The value of an enumeration by its name, from the core's own list of names.
 template <class Enum, class Names>
 Enum by_name(const Names& names, const std::string& name, const char* what) {

@@ -149,10 +149,6 @@ Array<T> softmax_rows(const Array<T>& Z) {
   return S;
 }
 
-// noconvert refuses an array of another dtype, layout or byte order instead of copying it: dtype overloads
-// stay apart, and what is written to an argument reaches the caller.
-py::arg exactly(const char* name) { return py::arg(name).noconvert(); }
-
 template <class T>
 void register_for(py::module_& module) {
   module.def("activation_forward", &activate<T>, py::arg("sigma"), exactly("A"));

@@ -5,4 +5,5 @@ PYBIND11_MODULE(_core, module) {
   backsweep::bindings::register_runtime(module);
   backsweep::bindings::register_functions(module);
   backsweep::bindings::register_networks(module);
+  backsweep::bindings::register_training(module);
 }

@@ -7,6 +7,7 @@ namespace backsweep::bindings {
 
 void register_functions(pybind11::module_& module);
 void register_networks(pybind11::module_& module);
+void register_training(pybind11::module_& module);
 void register_runtime(pybind11::module_& module);
 
 }  // namespace backsweep::bindings

@@ -12,6 +12,9 @@ namespace {
 // Below this many rows a vector would be mostly empty, and a row of Z times W is what BLAS does best.
 constexpr std::size_t few_rows = 4;
 
+// Pieces whose sums are kept until they are added in their order: memory does not grow with the rows.
+constexpr std::size_t pieces_at_a_time = 1024;
+
 // Rows that are swept at once, and in how many pieces all m come.
 struct Pieces {
   std::size_t rows;
@@ -75,22 +78,26 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const Data<T>& da
   for (std::size_t t = 0; t < threads; ++t) {
     steps.push_back(std::make_unique<Step<T>>(network, theta, data, rows, Network<T>::Purpose::inference));
   }
-  std::vector<LossSums> sums(count);
-  std::vector<double> weights(count);
-  Tasks tasks;
-  run_team(threads, [&, rows = rows, count = count](Member member) {
-    for (auto piece = tasks.claim(); piece < count; piece = tasks.claim()) {
-      const RowSelection selection{nullptr, piece * rows, std::min(rows, m - piece * rows)};
-      weights[piece] = steps[member.index]->weight_sum(selection);
-      sums[piece] = steps[member.index]->sweep_rows(selection, 0, 0, 0);
-    }
-  });
+  std::vector<LossSums> sums(std::min(count, pieces_at_a_time));
+  std::vector<double> weights(sums.size());
   LossSums total;
   double weight = 0;
-  for (std::size_t piece = 0; piece < count; ++piece) {
-    total.loss += sums[piece].loss;
-    total.correct += sums[piece].correct;
-    weight += weights[piece];
+  for (std::size_t first = 0; first < count; first += sums.size()) {
+    const std::size_t n = std::min(sums.size(), count - first);
+    Tasks tasks;
+    run_team(threads, [&, rows = rows](Member member) {
+      for (auto i = tasks.claim(); i < n; i = tasks.claim()) {
+        const std::size_t begin = (first + i) * rows;
+        const RowSelection selection{nullptr, begin, std::min(rows, m - begin)};
+        weights[i] = steps[member.index]->weight_sum(selection);
+        sums[i] = steps[member.index]->sweep_rows(selection, 0, 0, 0);
+      }
+    });
+    for (std::size_t i = 0; i < n; ++i) {
+      total.loss += sums[i].loss;
+      total.correct += sums[i].correct;
+      weight += weights[i];
+    }
   }
   const bool valid =
       std::all_of(steps.begin(), steps.end(), [](const auto& step) { return step->input_valid(); });

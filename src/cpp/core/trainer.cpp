@@ -37,23 +37,20 @@ RowSelection Trainer<T>::batch(const std::int64_t* order, std::size_t step) cons
 
 template <class T>
 Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const double* learning_rates,
-                         std::size_t n_rates, std::uint64_t done_before, double seconds) {
+                         std::size_t n_rates, std::uint64_t done_before, double seconds, EpochSums& sums) {
   const auto deadline = Clock::now() + std::chrono::duration<double>(seconds);
   const std::size_t n_steps = std::min(n_rates, steps_in_epoch() - first);
   Progress total;
   while (total.steps < n_steps && total.stop == Progress::Stop::done) {
     const auto started = Clock::now();
     const Progress stretch = run_stretch(order, first + total.steps, learning_rates + total.steps,
-                                         n_steps - total.steps, done_before + total.steps);
+                                         n_steps - total.steps, done_before + total.steps, sums);
     const auto ended = Clock::now();
     if (stretch.steps > 0) {
       chooser_.report(std::chrono::duration<double>(ended - started).count() /
                       static_cast<double>(stretch.steps));
     }
     total.steps += stretch.steps;
-    total.loss += stretch.loss;
-    total.weight += stretch.weight;
-    total.correct += stretch.correct;
     total.stop = stretch.stop;
     if (total.stop == Progress::Stop::done && total.steps < n_steps && ended >= deadline) {
       total.stop = Progress::Stop::out_of_time;
@@ -65,13 +62,13 @@ Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const dou
 // Steps until some milliseconds are over, on as many threads as did best of late.
 template <class T>
 Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
-                                 std::size_t n_steps, std::uint64_t done_before) {
+                                 std::size_t n_steps, std::uint64_t done_before, EpochSums& epoch_sums) {
   constexpr std::chrono::milliseconds stretch_time(3);
   const auto end = Clock::now() + stretch_time;
   const std::size_t n_blocks = network_.gradient_blocks();
   const bool clips = optimizer_.clip_norm > 0;
 
-  Progress progress;  // written by member 0 alone
+  Progress progress;  // this and the sums are written by member 0 alone
   std::atomic<bool> stop{false};
   Barrier barrier;
   Tasks tiles, blocks, updates;
@@ -126,9 +123,9 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       }
       if (leads) {
         progress.steps += 1;
-        progress.loss += sums.loss;
-        progress.weight += weight;
-        progress.correct += sums.correct;
+        epoch_sums.loss += sums.loss;
+        epoch_sums.weight += weight;
+        epoch_sums.correct += sums.correct;
         if (Clock::now() >= end) stop.store(true, std::memory_order_relaxed);
       }
       barrier.wait(member.team);

@@ -10,12 +10,17 @@
 
 namespace backsweep {
 
-// What a run of steps came to. Sums are over rows, so that runs add up to an epoch.
-struct Progress {
-  std::size_t steps = 0;
+// Sums over the rows seen so far. Each step adds to them in turn, so that they do not depend on the runs that
+// an epoch comes in.
+struct EpochSums {
   double loss = 0;     // Σ w ℓ
   double weight = 0;   // Σ w
   double correct = 0;  // Σ w [classified rightly]
+};
+
+// What a run of steps came to.
+struct Progress {
+  std::size_t steps = 0;
   enum class Stop { done, out_of_time, diverged, invalid_input } stop = Stop::done;
 };
 
@@ -33,14 +38,14 @@ class Trainer {
   // rate for each of at most n_rates steps. done_before counts the optimizer's steps so far. A step whose
   // loss is not finite is not taken: the run stops before its update.
   Progress run(const std::int64_t* order, std::size_t first, const double* learning_rates,
-               std::size_t n_rates, std::uint64_t done_before, double seconds);
+               std::size_t n_rates, std::uint64_t done_before, double seconds, EpochSums& sums);
 
  private:
   using Clock = std::chrono::steady_clock;
 
   RowSelection batch(const std::int64_t* order, std::size_t step) const;
   Progress run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
-                       std::size_t n_steps, std::uint64_t done_before);
+                       std::size_t n_steps, std::uint64_t done_before, EpochSums& sums);
 
   const Network<T>& network_;
   OptimizerSettings optimizer_;

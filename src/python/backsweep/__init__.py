@@ -11,6 +11,9 @@ notes' matrix derivatives. `grad` and `vjp` differentiate any function that is w
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from backsweep import _loading  # noqa: F401 - before all that imports the core
+
+# isort: split
 from backsweep import calculus, functional, reference
 from backsweep._core import __version__
 from backsweep.autodiff import grad, jacobian, value_and_grad, vjp

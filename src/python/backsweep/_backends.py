@@ -38,8 +38,8 @@ class BackendTrainer(Protocol):
     steps_in_epoch: int
 
     def run(
-        self, order: Array | None, first: int, learning_rates: Array, steps: Array, seconds: float
-    ) -> tuple[int, float, float, float, str]: ...
+        self, order: Array | None, first: int, learning_rates: Array, steps: Array, sums: Array, seconds: float
+    ) -> tuple[int, str]: ...
 
 
 class Backend:

@@ -16,7 +16,7 @@ from backsweep import _core
 
 Array = NDArray[Any]
 
-ROWS_AT_A_TIME = 1 << 16  # checks read arrays in pieces, so that their memory does not grow with the rows
+ENTRIES_AT_A_TIME = 1 << 18  # checks read arrays in pieces, so that their memory does not grow with the rows
 
 
 def known_name(name: object, names: Iterable[str], what: str) -> str:
@@ -104,8 +104,9 @@ def inputs(X: object, n_in: int, *, at_least: int = 0) -> Array:
 
 
 def in_pieces(array: Array) -> Iterator[tuple[int, Array]]:
-    for begin in range(0, len(array), ROWS_AT_A_TIME):
-        yield begin, array[begin : begin + ROWS_AT_A_TIME]
+    rows = max(1, ENTRIES_AT_A_TIME // max(1, math.prod(array.shape[1:])))
+    for begin in range(0, len(array), rows):
+        yield begin, array[begin : begin + rows]
 
 
 def _refuse_where(wrong: Array, piece: Array, begin: int, name: str, expected: str) -> None:

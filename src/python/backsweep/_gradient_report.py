@@ -84,6 +84,7 @@ class GradientReport:
 
     @property
     def summary(self) -> str:
+        """The verdict in a line."""
         wrong = sum(row.verdict == "wrong" for row in self.rows)
         open_ = sum(row.verdict == "not judged" for row in self.rows)
         parts = [f"{wrong} wrong" if wrong else "none wrong", *([f"{open_} not judged"] if open_ else [])]

@@ -38,6 +38,7 @@ class History(Mapping[str, list[float]]):
         return len(self.loss)
 
     def append(self, **figures: float) -> None:
+        """Add an epoch: a number for each figure that it has."""
         for column, value in figures.items():
             getattr(self, column).append(float(value))
 

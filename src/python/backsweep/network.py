@@ -1,16 +1,18 @@
-"""`Network`: a thin hand on a flat vector of parameters and a backend that knows the equations."""
+"""`Network`: a thin hand on a flat vector of parameters and a backend that knows the equations.
+
+Longer than 300 lines because a user reads the documentation of all its methods here.
+"""
 
 from __future__ import annotations
 
 import copy
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from backsweep import _checks, _core, files
+from backsweep import _checks, _core, description, files
 from backsweep._backends import Backend, aligned_zeros, checked_dtype
 from backsweep._checks import Array
 from backsweep.history import History
@@ -346,21 +348,6 @@ class Network:
 
     # Files
 
-    def _description(self) -> dict[str, Any]:
-        return {
-            "layers": [asdict(layer) for layer in self.layers],
-            "loss": self.loss,
-            "dtype": self.dtype.name,
-            "standardised": self.input_mean is not None,
-        }
-
-    def _tensors(self) -> files.Tensors:
-        tensors = {f"W.{i}": W for i, W in enumerate(self.W)}
-        tensors |= {f"b.{i}": b for i, b in enumerate(self.b) if b is not None}
-        if self.input_mean is not None and self.input_scale is not None:
-            tensors |= {"input.mean": self.input_mean, "input.scale": self.input_scale}
-        return tensors
-
     def save(self, path: str | os.PathLike[str], *, notes: dict[str, Any] | None = None) -> None:
         """Write the network to a safetensors file, whole or not at all.
 
@@ -375,7 +362,7 @@ class Network:
         if notes is not None and not isinstance(notes, dict):
             raise TypeError(f"notes must be a dict, got {type(notes).__name__}")
         self._check_parameters()
-        files.write(path, self._tensors(), {"network": self._description(), "notes": notes or {}})
+        files.write(path, description.tensors(self), {"network": description.describe(self), "notes": notes or {}})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, backend: str = "core") -> Network:
@@ -388,59 +375,20 @@ class Network:
         ValueError
             If it is not a whole model file, or one of another architecture than it says.
         """
-        tensors, description = files.read(path)
-        return cls._restore(tensors, description.get("network"), backend, os.fspath(path))
-
-    @classmethod
-    def _restore(cls, tensors: files.Tensors, description: Any, backend: str, origin: str) -> Network:
-        try:
-            shapes = tuple(LayerShape(**layer) for layer in description["layers"])
-            layers: list[int | Dense] = [
-                shapes[0].n_in,
-                *(Dense(layer.n_out, layer.activation, layer.bias) for layer in shapes),
-            ]
-            if chain(layers, "identity") != shapes:
-                raise ValueError(f"{shapes} do not follow one another")
-            dtype = checked_dtype(description["dtype"])
-            expected: dict[str, tuple[int, ...]] = {
-                f"W.{i}": (layer.n_in, layer.n_out) for i, layer in enumerate(shapes)
-            }
-            expected |= {f"b.{i}": (layer.n_out,) for i, layer in enumerate(shapes) if layer.bias}
-            if description["standardised"]:
-                expected |= {"input.mean": (shapes[0].n_in,), "input.scale": (shapes[0].n_in,)}
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"{origin} must describe a network, got a description that does not: {error}") from None
-        # All of the file is checked before a network of its size is made.
-        if tensors.keys() != expected.keys():
-            raise ValueError(f"{origin} must hold the tensors {sorted(expected)}, got {sorted(tensors)}")
-        for name, shape in expected.items():
-            tensor = tensors[name]
-            wanted = np.dtype(np.float64) if name.startswith("input.") else dtype
-            if tensor.shape != shape or tensor.dtype != wanted:
-                raise ValueError(f"{origin} must hold {name} as {wanted} {shape}, got {tensor.dtype} {tensor.shape}")
-            if not np.isfinite(tensor).all() or (name == "input.scale" and not (tensor > 0).all()):
-                raise ValueError(f"{origin} must hold finite numbers in {name}, got others")
-        try:
-            network = cls(layers, loss=description["loss"], dtype=dtype, backend=backend)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{origin} must describe a network, got a description that does not: {error}") from None
-        if description["standardised"]:
-            network.input_mean, network.input_scale = tensors["input.mean"].copy(), tensors["input.scale"].copy()
-        for name, target in network._tensors().items():
-            target[:] = tensors[name]
-        return network
+        tensors, header = files.read(path)
+        return description.restore(cls, tensors, header.get("network"), backend, os.fspath(path))
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "network": self._description(),
-            "tensors": {name: tensor.copy() for name, tensor in self._tensors().items()},
+            "network": description.describe(self),
+            "tensors": {name: tensor.copy() for name, tensor in description.tensors(self).items()},
             "backend": self.backend,
             "rng": copy.deepcopy(self._rng),
             "optimizer": copy.copy(self._optimizer),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        restored = self._restore(state["tensors"], state["network"], state["backend"], "the pickle")
+        restored = description.restore(type(self), state["tensors"], state["network"], state["backend"], "the pickle")
         self.__dict__.update(restored.__dict__)
         self._rng = state["rng"]
         self._optimizer = state["optimizer"]

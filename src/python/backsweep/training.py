@@ -54,28 +54,26 @@ class Epochs:
     def run(self, epoch: int, order: Array | None) -> tuple[float, float]:
         """One epoch: its mean loss, and the share of rows classified rightly."""
         before = self._copy()
-        step, loss, weight, correct = 0, 0.0, 0.0, 0.0
+        step, sums = 0, np.zeros(3)  # Σwℓ, Σw, Σw·[right]
         while step < self.trainer.steps_in_epoch:
-            steps, run_loss, run_weight, run_correct, stop = self._run(order, step, STEPS_IN_A_RUN)
+            steps, stop = self._run(order, step, STEPS_IN_A_RUN, sums)
             step += steps
-            loss += run_loss
-            weight += run_weight
-            correct += run_correct
             self.advanced(steps)
             if stop == "diverged":
                 self._refuse(epoch, step, order, before, "the loss is not finite")
         if not self._finite():
             self._refuse(epoch, step, order, before, "a weight is not finite")
+        loss, weight, correct = sums.tolist()
         return (loss / weight, correct / weight) if weight > 0 else (0.0, 0.0)
 
-    def _run(self, order: Array | None, first: int, at_most: int) -> tuple[int, float, float, float, str]:
+    def _run(self, order: Array | None, first: int, at_most: int, sums: Array) -> tuple[int, str]:
         count = min(at_most, self.trainer.steps_in_epoch - first)
         done = self.optimizer.steps
         if callable(self.optimizer.learning_rate):
             rates = np.array([self.optimizer.rate(done + j) for j in range(count)], dtype=np.float64)
         else:
             rates = np.full(count, self.optimizer.learning_rate, dtype=np.float64)
-        return self.trainer.run(order, first, rates, self.counted, SECONDS_BETWEEN_LOOKS)
+        return self.trainer.run(order, first, rates, self.counted, sums, SECONDS_BETWEEN_LOOKS)
 
     def _copy(self) -> list[Array]:
         return [vector.copy() for vector in (*self.vectors, self.counted)]
@@ -93,7 +91,7 @@ class Epochs:
             self._restore(before)
             for step in range(self.trainer.steps_in_epoch):
                 last_finite = self._copy()
-                *_, stop = self._run(order, step, 1)
+                _, stop = self._run(order, step, 1, np.zeros(3))
                 if stop == "diverged":
                     break
                 if not self._finite():
@@ -178,8 +176,8 @@ def fit(
         loop = Epochs(trainer, network.theta, optimizer, state, bar.update if bar is not None else lambda steps: None)
         for epoch in range(n_epochs):
             started = time.perf_counter()
-            order = network._rng.permutation(m) if shuffles else None
-            loss, accuracy = loop.run(epoch, order)
+            # Held by nothing but the run: the next is drawn when this one is gone.
+            loss, accuracy = loop.run(epoch, network._rng.permutation(m) if shuffles else None)
             figures = {"loss": loss}
             if network.classifies:
                 figures["accuracy"] = accuracy

@@ -125,11 +125,11 @@ void product_block_of(std::size_t rows, const ProductBlock<T>& block) {
     if constexpr (n <= most_block_rows[vectors]) product_block<T, n, vectors, p_along_rows>(block); \
     break;
     BACKSWEEP_CASE(1)
-    BACKSWEEP_CASE(2) BACKSWEEP_CASE(3) BACKSWEEP_CASE(4) BACKSWEEP_CASE(5) BACKSWEEP_CASE(6)
-        BACKSWEEP_CASE(7) BACKSWEEP_CASE(8) BACKSWEEP_CASE(9) BACKSWEEP_CASE(10) BACKSWEEP_CASE(11)
-            BACKSWEEP_CASE(12)
+    BACKSWEEP_CASE(2)
+    BACKSWEEP_CASE(3) BACKSWEEP_CASE(4) BACKSWEEP_CASE(5) BACKSWEEP_CASE(6) BACKSWEEP_CASE(7)
+        BACKSWEEP_CASE(8) BACKSWEEP_CASE(9) BACKSWEEP_CASE(10) BACKSWEEP_CASE(11) BACKSWEEP_CASE(12)
 #undef BACKSWEEP_CASE
-                default : break;
+            default : break;
   }
 }
 

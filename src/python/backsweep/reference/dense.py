@@ -7,10 +7,12 @@ from backsweep.reference import activations
 
 
 def preactivation(Z: Array, W: Array, b: Array | None) -> Array:
+    """``A = Z W + b``."""
     return Z @ W if b is None else Z @ W + b
 
 
 def dense(Z: Array, W: Array, b: Array | None = None, activation: str = "identity") -> Array:
+    """``Z_next = σ(Z W + b)`` (m, n_out), from Z (m, n_in), W (n_in, n_out) and b (n_out,) or None."""
     sigma = getattr(activations, activation)
     A = preactivation(Z, W, b)
     Z_next: Array = sigma(A)
@@ -20,6 +22,7 @@ def dense(Z: Array, W: Array, b: Array | None = None, activation: str = "identit
 def dense_backward(
     G_next: Array, Z: Array, W: Array, b: Array | None = None, activation: str = "identity"
 ) -> tuple[Array, Array, Array | None]:
+    """``D = G_next ∘ σ'(Z W + b)``, then ``G = D Wᵀ``, ``dW = Zᵀ D`` and db, the column sums of D."""
     sigma_backward = getattr(activations, f"{activation}_backward")
     A = preactivation(Z, W, b)
     D = sigma_backward(G_next, A)  # G_{i+1} ∘ σ'

@@ -27,16 +27,19 @@ def _log_softmax(Z: Array) -> Array:
 
 
 def softmax(Z: Array) -> Array:
+    """``S = exp(Z) / Σ exp(Z)``, row by row."""
     return np.exp(_log_softmax(Z))
 
 
 def softmax_cross_entropy(Z: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """The mean of ``-log S[y]``; with probabilities y (m, k), of ``-Σ y log S``."""
     I_y = _one_hot(Z, y)
     losses = np.where(I_y > 0, -I_y * _log_softmax(Z), 0)  # a class of probability 0 adds nothing
     return float((_shares(Z, sample_weight) * losses).sum())
 
 
 def softmax_cross_entropy_backward(Z: Array, y: Array, sample_weight: Array | None = None) -> Array:
+    """``G = (S - I_y)/m``."""
     S, I_y = softmax(Z), _one_hot(Z, y)
     G: Array = _shares(Z, sample_weight) * (S * I_y.sum(axis=1, keepdims=True) - I_y)
     return G
@@ -57,45 +60,55 @@ def _as_values(Z: Array, y: Array) -> Array:
 
 
 def sigmoid_cross_entropy(Z: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """The mean of ``-y log σ(Z) - (1 - y) log(1 - σ(Z))``, written so that nothing overflows."""
     y = _as_values(Z, y)
     return _mean(np.maximum(Z, 0) - Z * y + np.log1p(np.exp(-np.abs(Z))), sample_weight)
 
 
 def sigmoid_cross_entropy_backward(Z: Array, y: Array, sample_weight: Array | None = None) -> Array:
+    """``G = (σ(Z) - y)/(m k)``."""
     e = np.exp(-np.abs(Z))
     return _mean_backward(np.where(Z < 0, e, 1) / (1 + e) - _as_values(Z, y), sample_weight)
 
 
 def mean_squared_error(Z: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """The mean of ``(Z - y)²``."""
     return _mean((Z - _as_values(Z, y)) ** 2, sample_weight)
 
 
 def mean_squared_error_backward(Z: Array, y: Array, sample_weight: Array | None = None) -> Array:
+    """``G = 2 (Z - y)/(m k)``."""
     return _mean_backward(2 * (Z - _as_values(Z, y)), sample_weight)
 
 
 def mean_absolute_error(Z: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """The mean of ``|Z - y|``."""
     return _mean(np.abs(Z - _as_values(Z, y)), sample_weight)
 
 
 def mean_absolute_error_backward(Z: Array, y: Array, sample_weight: Array | None = None) -> Array:
+    """``G = sign(Z - y)/(m k)``."""
     return _mean_backward(np.sign(Z - _as_values(Z, y)), sample_weight)
 
 
 def huber(Z: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """The mean of ``d²/2`` where ``d = |Z - y| ≤ 1``, else ``d - 1/2``."""
     d = np.abs(Z - _as_values(Z, y))
     return _mean(np.where(d > 1, d - 0.5, d * d / 2).astype(Z.dtype), sample_weight)
 
 
 def huber_backward(Z: Array, y: Array, sample_weight: Array | None = None) -> Array:
+    """``G = (Z - y)/(m k)``, with Z - y held between -1 and 1."""
     return _mean_backward(np.clip(Z - _as_values(Z, y), -1, 1), sample_weight)
 
 
 def poisson(Z: Array, y: Array, sample_weight: Array | None = None) -> float:
+    """The mean of ``exp(Z) - y Z``: Z is the logarithm of the rate."""
     return _mean(np.exp(Z) - _as_values(Z, y) * Z, sample_weight)
 
 
 def poisson_backward(Z: Array, y: Array, sample_weight: Array | None = None) -> Array:
+    """``G = (exp(Z) - y)/(m k)``."""
     return _mean_backward(np.exp(Z) - _as_values(Z, y), sample_weight)
 
 

@@ -111,20 +111,21 @@ class Trainer:
         self.steps_in_epoch = -(-len(X) // self.batch_size)
 
     def run(
-        self, order: Array | None, first: int, learning_rates: Array, steps: Array, seconds: float
-    ) -> tuple[int, float, float, float, str]:
+        self, order: Array | None, first: int, learning_rates: Array, steps: Array, sums: Array, seconds: float
+    ) -> tuple[int, str]:
         """Steps `first`, `first` + 1, ... of an epoch, one for each learning rate, until `seconds` are over.
 
-        Returns the number of steps, Σwℓ, Σw, Σw·[right] and why the run stopped; `steps` counts the updates.
+        Returns the number of steps and why the run stopped. `steps` (1,) counts the updates; each step adds its
+        Σwℓ, Σw and Σw·[right] to `sums` (3,).
         """
         with np.errstate(all="ignore"):  # what overflows reaches the loss, which is looked at
-            return self._run(order, first, learning_rates, steps, seconds)
+            return self._run(order, first, learning_rates, steps, sums, seconds)
 
     def _run(
-        self, order: Array | None, first: int, learning_rates: Array, steps: Array, seconds: float
-    ) -> tuple[int, float, float, float, str]:
+        self, order: Array | None, first: int, learning_rates: Array, steps: Array, sums: Array, seconds: float
+    ) -> tuple[int, str]:
         started = time.monotonic()
-        done, loss_sum, weight_sum, correct_sum = 0, 0.0, 0.0, 0.0
+        done = 0
         last = min(first + len(learning_rates), self.steps_in_epoch)
         for s in range(first, last):
             batch = slice(s * self.batch_size, (s + 1) * self.batch_size)
@@ -134,16 +135,14 @@ class Trainer:
             w = None if self.sample_weight is None else self.sample_weight[rows]
             loss, dtheta, _, Z_L = self.network.sweep(self.theta, Z, y, w)
             if not np.isfinite(loss):
-                return done, loss_sum, weight_sum, correct_sum, "diverged"
+                return done, "diverged"
             optimizers.update(
                 self.settings, self.theta, dtheta, self.state, int(steps[0]), float(learning_rates[s - first])
             )
             weight = float(len(Z)) if w is None else float(np.sum(w, dtype=np.float64))
-            loss_sum += weight * loss
-            weight_sum += weight
-            correct_sum += weight * losses.accuracy(self.network.loss, Z_L, y, w)
+            sums += weight * loss, weight, weight * losses.accuracy(self.network.loss, Z_L, y, w)
             steps[0] += 1
             done += 1
             if s + 1 < last and time.monotonic() - started >= seconds:
-                return done, loss_sum, weight_sum, correct_sum, "out_of_time"
-        return done, loss_sum, weight_sum, correct_sum, "done"
+                return done, "out_of_time"
+        return done, "done"

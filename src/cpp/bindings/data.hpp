@@ -1,0 +1,65 @@
+// The rows that a network reads, as they come in from Python: checked against the network, never copied.
+#pragma once
+
+#include "bindings/arrays.hpp"
+#include "core/network.hpp"
+#include "core/step.hpp"
+
+namespace backsweep::bindings {
+
+using Vector64 = Array<double>;
+
+inline Source rows_of(const py::array& array, const char* name, std::size_t rows, std::size_t cols) {
+  const Source result = source(array, name);
+  if (result.rows != rows || result.cols != cols) {
+    refuse(name, "have " + std::to_string(rows) + " rows of " + std::to_string(cols), shape_text(array));
+  }
+  return result;
+}
+
+template <class T>
+Source inputs(const Network<T>& network, const py::array& X) {
+  const Source result = source(X, "X");
+  if (X.ndim() != 2 || result.cols != network.n_in()) {
+    refuse("X", "have shape (m, " + std::to_string(network.n_in()) + ")", shape_text(X));
+  }
+  return result;
+}
+
+template <class T>
+Standardisation<T> standardisation(const Network<T>& network, const std::optional<Vector64>& mean,
+                                   const std::optional<Vector64>& scale) {
+  if (mean.has_value() != scale.has_value()) refuse("mean and scale", "be given together", "one");
+  return {optional_vector(mean, "mean", network.n_in()), optional_vector(scale, "scale", network.n_in())};
+}
+
+// y: labels where `labels`, else one column for each output.
+template <class T>
+Data<T> data_of(const Network<T>& network, const py::array& X, const py::array& y, bool labels,
+                const std::optional<py::array>& sample_weight, const std::optional<Vector64>& mean,
+                const std::optional<Vector64>& scale) {
+  Data<T> data;
+  data.X = inputs(network, X);
+  if (data.X.rows == 0) refuse("X", "have at least one row", "none");
+  if (labels && network.loss() != Loss::softmax_cross_entropy) {
+    throw py::type_error("labels are targets of softmax_cross_entropy only");
+  }
+  data.y = rows_of(y, "y", data.X.rows, labels ? 1 : network.n_out());
+  data.labels = labels;
+  if (sample_weight) data.weights = rows_of(*sample_weight, "sample_weight", data.X.rows, 1);
+  data.standardisation = standardisation(network, mean, scale);
+  return data;
+}
+
+template <class T>
+const T* parameters(const Network<T>& network, const Array<T>& theta) {
+  return vector(theta, "theta", network.parameters());
+}
+
+inline void require(bool input_valid) {
+  if (!input_valid)
+    throw py::value_error(
+        "y must hold labels from 0 to k - 1, and order rows of X; they changed while they were read");
+}
+
+}  // namespace backsweep::bindings

@@ -1,0 +1,171 @@
+// The training of networks: a trainer for each dtype, and the optimizers' updates by themselves.
+#include <pybind11/stl.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "bindings/data.hpp"
+#include "bindings/register.hpp"
+#include "core/trainer.hpp"
+
+namespace backsweep::bindings {
+namespace {
+
+OptimizerSettings settings_of(const py::dict& given) {
+  OptimizerSettings s;
+  for (const auto& [key, value] : given) {
+    const auto name = key.cast<std::string>();
+    if (name == "kind")
+      s.kind = by_name<OptimizerKind>(optimizer_names, value.cast<std::string>(), "optimizer");
+    else if (name == "momentum")
+      s.momentum = value.cast<double>();
+    else if (name == "nesterov")
+      s.nesterov = value.cast<bool>();
+    else if (name == "weight_decay")
+      s.weight_decay = value.cast<double>();
+    else if (name == "beta1")
+      s.beta1 = value.cast<double>();
+    else if (name == "beta2")
+      s.beta2 = value.cast<double>();
+    else if (name == "alpha")
+      s.alpha = value.cast<double>();
+    else if (name == "epsilon")
+      s.epsilon = value.cast<double>();
+    else if (name == "centered")
+      s.centered = value.cast<bool>();
+    else if (name == "clip_norm")
+      s.clip_norm = value.cast<double>();
+    else
+      throw py::value_error("unknown optimizer setting '" + name + "'");
+  }
+  return s;
+}
+
+template <class T>
+OptimizerState<T> state_of(const OptimizerSettings& settings, std::vector<Array<T>>& arrays,
+                           std::size_t parameters) {
+  const auto used = states_used(settings);
+  OptimizerState<T> state{};
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < max_states; ++i) {
+    if (!used[i]) continue;
+    if (next == arrays.size())
+      refuse("state", "hold one vector for each that the optimizer keeps", std::to_string(next));
+    state[i] = writable_vector(arrays[next++], "state", parameters);
+  }
+  return state;
+}
+
+// One update, apart from any network: the fused loop that a step applies to each block.
+template <class T>
+void optimizer_update(Array<T> theta, const Array<T>& dtheta, std::vector<Array<T>> state,
+                      const py::dict& settings, double learning_rate, std::uint64_t step) {
+  const auto n = static_cast<std::size_t>(theta.size());
+  T* theta_data = writable_vector(theta, "theta", n);
+  const T* gradient = vector(dtheta, "dtheta", n);
+  const OptimizerSettings s = settings_of(settings);
+  const OptimizerState<T> states = state_of<T>(s, state, n);
+  const double factor = clipping_factor(s.clip_norm, std::sqrt(sum_of_squares(gradient, n)));
+  update<T>(s, 0, n, step, learning_rate, factor, gradient, states, theta_data);
+}
+
+// A trainer together with the arrays that it reads and writes, so that they live as long.
+template <class T>
+struct BoundTrainer {
+  py::object network_object;
+  Array<T> theta;
+  std::vector<Array<T>> state;
+  std::vector<py::object> inputs;
+  Trainer<T> trainer;
+};
+
+template <class T>
+std::unique_ptr<BoundTrainer<T>> make_trainer(const py::object& network_object, Array<T> theta,
+                                              std::vector<Array<T>> state, const py::dict& settings,
+                                              const py::array& X, const py::array& y, bool labels,
+                                              const std::optional<py::array>& sample_weight,
+                                              const std::optional<Vector64>& mean,
+                                              const std::optional<Vector64>& scale, std::size_t batch_size,
+                                              std::size_t n_threads) {
+  const auto& network = network_object.cast<const Network<T>&>();
+  const Data<T> data = data_of(network, X, y, labels, sample_weight, mean, scale);
+  if (batch_size < 1 || batch_size > INT_MAX)
+    refuse("batch_size", "lie between 1 and 2**31 - 1", std::to_string(batch_size));
+  T* theta_data = writable_vector(theta, "theta", network.parameters());
+  const OptimizerSettings s = settings_of(settings);
+  const OptimizerState<T> states = state_of<T>(s, state, network.parameters());
+  return std::unique_ptr<BoundTrainer<T>>(
+      new BoundTrainer<T>{network_object,
+                          theta,
+                          state,
+                          {X, y, py::cast(sample_weight), py::cast(mean), py::cast(scale)},
+                          Trainer<T>(network, s, theta_data, states, data, batch_size, n_threads)});
+}
+
+const char* stop_name(Progress::Stop stop) {
+  switch (stop) {
+    case Progress::Stop::done:
+      return "done";
+    case Progress::Stop::out_of_time:
+      return "out_of_time";
+    case Progress::Stop::diverged:
+      return "diverged";
+    case Progress::Stop::invalid_input:
+      break;
+  }
+  return "invalid_input";
+}
+
+template <class T>
+py::tuple trainer_run(BoundTrainer<T>& bound, const std::optional<Array<std::int64_t>>& order,
+                      std::size_t first, const Vector64& learning_rates, Array<std::int64_t> steps,
+                      Vector64 sums, double seconds) {
+  const std::size_t rows = bound.trainer.rows();
+  // Counted in the caller's array, so that an interrupt right after the run finds it counted.
+  std::int64_t* count = writable_vector(steps, "steps", 1);
+  if (*count < 0) refuse("steps", "be at least 0", std::to_string(*count));
+  double* totals = writable_vector(sums, "sums", 3);
+  const std::int64_t* order_data = optional_vector(order, "order", rows);
+  const auto n_rates = static_cast<std::size_t>(learning_rates.size());
+  const double* rates = vector(learning_rates, "learning_rates", n_rates);
+  if (first > bound.trainer.steps_in_epoch())
+    refuse("first", "be a step of the epoch", std::to_string(first));
+  Progress progress;
+  {
+    const py::gil_scoped_release nogil;
+    EpochSums so_far{totals[0], totals[1], totals[2]};
+    progress = bound.trainer.run(order_data, first, rates, n_rates, static_cast<std::uint64_t>(*count),
+                                 seconds, so_far);
+    *count += static_cast<std::int64_t>(progress.steps);
+    totals[0] = so_far.loss;
+    totals[1] = so_far.weight;
+    totals[2] = so_far.correct;
+  }
+  require(progress.stop != Progress::Stop::invalid_input);
+  return py::make_tuple(progress.steps, stop_name(progress.stop));
+}
+
+template <class T>
+void register_for(py::module_& module, const std::string& dtype) {
+  module.def(("Trainer_" + dtype).c_str(), &make_trainer<T>, py::arg("network"), exactly("theta"),
+             exactly("state"), py::arg("settings"), exactly("X"), exactly("y"), py::arg("labels"),
+             exactly("sample_weight").none(true), py::arg("mean"), py::arg("scale"), py::arg("batch_size"),
+             py::arg("n_threads"));
+  py::class_<BoundTrainer<T>>(module, ("_Trainer_" + dtype).c_str(), made_by_functions())
+      .def_property_readonly("steps_in_epoch",
+                             [](const BoundTrainer<T>& b) { return b.trainer.steps_in_epoch(); })
+      .def("run", &trainer_run<T>, exactly("order").none(true), py::arg("first"), py::arg("learning_rates"),
+           exactly("steps"), exactly("sums"), py::arg("seconds"));
+  module.def("optimizer_update", &optimizer_update<T>, exactly("theta"), exactly("dtheta"), exactly("state"),
+             py::arg("settings"), py::arg("learning_rate"), py::arg("step"));
+}
+
+}  // namespace
+
+void register_training(py::module_& module) {
+  register_for<float>(module, "float32");
+  register_for<double>(module, "float64");
+}
+
+}  // namespace backsweep::bindings

@@ -1,0 +1,80 @@
+"""A network as tensors and what JSON can say: what a file or a pickle holds of it, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from backsweep._backends import checked_dtype
+from backsweep.files import Tensors
+from backsweep.layers import Dense, LayerShape, chain
+
+if TYPE_CHECKING:
+    from backsweep.network import Network
+
+    N = TypeVar("N", bound=Network)
+
+
+def describe(network: Network) -> dict[str, Any]:
+    """The architecture."""
+    return {
+        "layers": [asdict(layer) for layer in network.layers],
+        "loss": network.loss,
+        "dtype": network.dtype.name,
+        "standardised": network.input_mean is not None,
+    }
+
+
+def tensors(network: Network) -> Tensors:
+    """The numbers, by name; the very arrays."""
+    tensors = {f"W.{i}": W for i, W in enumerate(network.W)}
+    tensors |= {f"b.{i}": b for i, b in enumerate(network.b) if b is not None}
+    if network.input_mean is not None and network.input_scale is not None:
+        tensors |= {"input.mean": network.input_mean, "input.scale": network.input_scale}
+    return tensors
+
+
+def restore(cls: type[N], found: Tensors, description: Any, backend: str, origin: str) -> N:
+    """The network that was described, holding the tensors that were found.
+
+    Raises
+    ------
+    ValueError
+        Naming the origin, where the two do not describe a network.
+    """
+    try:
+        shapes = tuple(LayerShape(**layer) for layer in description["layers"])
+        layers: list[int | Dense] = [
+            shapes[0].n_in,
+            *(Dense(layer.n_out, layer.activation, layer.bias) for layer in shapes),
+        ]
+        if chain(layers, "identity") != shapes:
+            raise ValueError(f"{shapes} do not follow one another")
+        dtype = checked_dtype(description["dtype"])
+        expected: dict[str, tuple[int, ...]] = {f"W.{i}": (layer.n_in, layer.n_out) for i, layer in enumerate(shapes)}
+        expected |= {f"b.{i}": (layer.n_out,) for i, layer in enumerate(shapes) if layer.bias}
+        if description["standardised"]:
+            expected |= {"input.mean": (shapes[0].n_in,), "input.scale": (shapes[0].n_in,)}
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{origin} must describe a network, got a description that does not: {error}") from None
+    # All of the file is checked before a network of its size is made.
+    if found.keys() != expected.keys():
+        raise ValueError(f"{origin} must hold the tensors {sorted(expected)}, got {sorted(found)}")
+    for name, shape in expected.items():
+        tensor = found[name]
+        wanted = np.dtype(np.float64) if name.startswith("input.") else dtype
+        if tensor.shape != shape or tensor.dtype != wanted:
+            raise ValueError(f"{origin} must hold {name} as {wanted} {shape}, got {tensor.dtype} {tensor.shape}")
+        if not np.isfinite(tensor).all() or (name == "input.scale" and not (tensor > 0).all()):
+            raise ValueError(f"{origin} must hold finite numbers in {name}, got others")
+    try:
+        network = cls(layers, loss=description["loss"], dtype=dtype, backend=backend)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{origin} must describe a network, got a description that does not: {error}") from None
+    if description["standardised"]:
+        network.input_mean, network.input_scale = found["input.mean"].copy(), found["input.scale"].copy()
+    for name, target in tensors(network).items():
+        target[:] = found[name]
+    return network
