@@ -31,7 +31,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 LEVELS = [
     ["matrix"],
     ["blas", "activation", "loss", "optimizer", "source", "threads"],
-    ["kernels/simd"],
+    ["kernels/simd", "kernels/product_options"],
     ["kernels/activation", "kernels/loss", "kernels/optimizer", "kernels/product", "kernels/transpose"],
     ["kernels/kernels"],
     ["layer"],
@@ -43,6 +43,7 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 TABLE = "kernels/kernels"  # what the rest of the core knows of the kernels: functions, without their code
+OPTIONS = "kernels/product_options"  # and what it can ask of one
 
 
 def sources(folder):
@@ -85,7 +86,7 @@ def test_sources_include_only_what_comes_before_and_the_table_of_kernels(path):
 
 
 def test_the_code_of_the_kernels_is_seen_where_it_is_compiled_for_an_instruction_set_only():
-    code = {name for name in LEVEL if name.startswith("kernels/")} - {TABLE}
+    code = {name for name in LEVEL if name.startswith("kernels/")} - {TABLE, OPTIONS}
     for path in [*CORE, *DOOR]:
         if path.name != "table.cpp" and path.parent.name != "kernels":
             assert not core_headers(path) & code, path.name

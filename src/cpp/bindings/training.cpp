@@ -66,8 +66,10 @@ void optimizer_update(Array<T> theta, const Array<T>& dtheta, std::vector<Array<
   const T* gradient = vector(dtheta, "dtheta", n);
   const OptimizerSettings s = settings_of(settings);
   const OptimizerState<T> states = state_of<T>(s, state, n);
-  const double factor = clipping_factor(s.clip_norm, std::sqrt(sum_of_squares(gradient, n)));
-  update<T>(s, 0, n, step, learning_rate, factor, gradient, states, theta_data);
+  StepSize size = step_size(s, step, learning_rate);
+  if (s.clip_norm > 0)
+    size.gradient_scale = clipping_factor(s.clip_norm, std::sqrt(sum_of_squares(gradient, n)));
+  update<T>(s, 0, n, size, gradient, states, theta_data);
 }
 
 // A trainer together with the arrays that it reads and writes, so that they live as long.

@@ -11,7 +11,7 @@ namespace {
 // A block of dW of about this many weights stays in a core's second-level cache until it is used, and gives
 // a product large enough to run at full speed.
 constexpr std::size_t weights_in_block = 8192;
-constexpr std::size_t fewest_block_rows = 16;
+constexpr std::size_t fewest_block_rows = 12;
 
 template <class T>
 void add_bias(const T* b, Matrix<T> A) {
@@ -21,36 +21,28 @@ void add_bias(const T* b, Matrix<T> A) {
   }
 }
 
-template <class T>
-void column_sums(ConstMatrix<T> D, T* sums, std::size_t cols) {
-  std::fill(sums, sums + cols, T(0));
-  for (std::size_t i = 0; i < D.rows; ++i) {
-    const T* d = D.row(i);
-    for (std::size_t j = 0; j < cols; ++j) sums[j] += d[j];
-  }
-}
-
 }  // namespace
 
 template <class T>
 void dense_forward(Activation sigma, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Matrix<T> A,
                    Matrix<T> Z_next) {
   const Matrix<T> sum = A ? A : Z_next;  // in place where σ' does not need A
-  kernels<T>().product(false, W, Z, b, sum);
-  activation_forward<T>(sigma, sum, Z_next);
+  ProductOptions<T> options;
+  options.relu = sigma == Activation::relu && !A;  // while it is in registers
+  kernels<T>().product(false, W, Z, b, sum, options);
+  if (!options.relu) activation_forward<T>(sigma, sum, Z_next);
 }
 
 template <class T>
 void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> W, ConstMatrix<T> A,
                     ConstMatrix<T> Z_next, Matrix<T> D, Matrix<T> G) {
   activation_backward<T>(sigma, G_next, A, Z_next, D);
-  if (G) kernels<T>().product(true, W, D, nullptr, G);
+  if (G) kernels<T>().product(true, W, D, nullptr, G, {});
 }
 
 template <class T>
-void dense_gradient(ConstMatrix<T> Z, ConstMatrix<T> D_rows, Matrix<T> dW, T* db) {
-  kernels<T>().product(true, Z, D_rows, nullptr, dW);
-  if (db != nullptr) column_sums<T>(D_rows, db, dW.cols);
+void dense_gradient(ConstMatrix<T> Z, ConstMatrix<T> D_rows, Matrix<T> dW, const Companions<T>& companions) {
+  kernels<T>().product(true, Z, D_rows, nullptr, dW, {false, companions});
 }
 
 template <class T>
@@ -59,7 +51,7 @@ Dense<T>::Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias
       n_out_(n_out),
       sigma_(sigma),
       bias_(bias),
-      block_rows_(std::min(n_in, std::max(fewest_block_rows, weights_in_block / n_out))) {}
+      block_rows_(std::min(n_in, std::max(fewest_block_rows, weights_in_block / n_out / 12 * 12))) {}
 
 template <class T>
 void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next) const {
@@ -81,14 +73,13 @@ void Dense<T>::backward(const T* theta, ConstMatrix<T> A, ConstMatrix<T> Z_next,
   kernels<T>().transpose(D.col_range(0, D_rows.rows), D_rows);
 }
 
-// A block is some rows of dW, so it needs as many rows of Z; db comes with the last.
+// A block is some rows of dW, so it needs as many rows of Z; with the last comes db, as the row of the ones.
 template <class T>
-void Dense<T>::gradient(std::size_t block, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block) const {
+void Dense<T>::gradient(std::size_t block, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block,
+                        const Companions<T>& companions) const {
   const std::size_t begin = block * block_rows_;
-  const std::size_t rows = std::min(block_rows_, n_in_ - begin);
-  const bool with_bias = bias_ && begin + rows == n_in_;
-  dense_gradient<T>(Z.row_range(begin, rows), D_rows, {dtheta_block, rows, n_out_, n_out_},
-                    with_bias ? dtheta_block + rows * n_out_ : nullptr);
+  const std::size_t rows = gradient_block(block).size() / n_out_;
+  dense_gradient<T>(Z.row_range(begin, rows), D_rows, {dtheta_block, rows, n_out_, n_out_}, companions);
 }
 
 template <class T>
@@ -103,12 +94,12 @@ Slice Dense<T>::gradient_block(std::size_t block) const {
   return {begin * n_out_, last ? parameters() : (begin + block_rows_) * n_out_};
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                  \
-  template void dense_forward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, \
-                                 Matrix<T>);                                                      \
-  template void dense_backward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, ConstMatrix<T>,     \
-                                  ConstMatrix<T>, Matrix<T>, Matrix<T>);                          \
-  template void dense_gradient<T>(ConstMatrix<T>, ConstMatrix<T>, Matrix<T>, T*);                 \
+#define BACKSWEEP_INSTANTIATE(T)                                                                    \
+  template void dense_forward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>,   \
+                                 Matrix<T>);                                                        \
+  template void dense_backward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, ConstMatrix<T>,       \
+                                  ConstMatrix<T>, Matrix<T>, Matrix<T>);                            \
+  template void dense_gradient<T>(ConstMatrix<T>, ConstMatrix<T>, Matrix<T>, const Companions<T>&); \
   template class Dense<T>;
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

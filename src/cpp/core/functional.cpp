@@ -7,10 +7,10 @@
 namespace backsweep::functional {
 namespace {
 
-// The transpose, its rows reaching to whole vectors.
+// The transpose, its rows reaching to whole vectors, and a row of ones.
 template <class T>
 OwnedMatrix<T> turned(ConstMatrix<T> M) {
-  OwnedMatrix<T> result(M.cols, M.rows);
+  OwnedMatrix<T> result = OwnedMatrix<T>::and_ones(M.cols, M.rows);
   if (M.rows > 0 && M.cols > 0) kernels<T>().transpose(M, result.view().col_range(0, M.rows));
   return result;
 }
@@ -43,7 +43,11 @@ void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> Z, C
     kernels<T>().transpose(D.view().col_range(0, m), D_rows.view().col_range(0, W.cols));
     if (G) turn_back(G_features, G);
   }
-  dense_gradient<T>(Z_features.view(), D_rows.view(), dW, db);
+  const Matrix<T> D_used = D_rows.view().row_range(0, m);
+  dense_gradient<T>(Z_features.view(), D_used, dW);
+  if (db != nullptr) {
+    dense_gradient<T>(Z_features.view_and_ones().row_range(W.rows, 1), D_used, {db, 1, W.cols, W.cols});
+  }
 }
 
 template <class T>

@@ -23,7 +23,7 @@ struct Pieces {
 
 template <class T>
 Pieces pieces(const Network<T>& network, std::size_t m) {
-  const std::size_t rows = std::max<std::size_t>(1, network.tile_size(m));
+  const std::size_t rows = std::clamp<std::size_t>(m, 1, network.samples_in_tile());
   return {rows, (m + rows - 1) / rows};
 }
 

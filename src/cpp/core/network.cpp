@@ -31,15 +31,20 @@ Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
 }
 
 template <class T>
-std::size_t Network<T>::tiles(std::size_t m) const {
-  const std::size_t at_most = widest_layer_ > large_layer ? vectors_in_tile_of_large : vectors_in_tile;
-  return (m + at_most * widest_vector - 1) / (at_most * widest_vector);
+std::size_t Network<T>::samples_in_tile() const {
+  return (widest_layer_ > large_layer ? vectors_in_tile_of_large : vectors_in_tile) * widest_vector;
 }
 
 template <class T>
-std::size_t Network<T>::tile_size(std::size_t m) const {
-  const std::size_t n = tiles(m);
-  return n == 0 ? 0 : whole_vectors((m + n - 1) / n);
+std::size_t Network<T>::tiles(std::size_t m) const {
+  return (m + samples_in_tile() - 1) / samples_in_tile();
+}
+
+template <class T>
+RowSelection Network<T>::tile(RowSelection batch, std::size_t index) const {
+  const std::size_t m = batch.count, n = tiles(m);
+  const auto begin = [&](std::size_t i) { return i == n ? m : m * i / n / widest_vector * widest_vector; };
+  return batch.range(begin(index), begin(index + 1) - begin(index));
 }
 
 template <class T>
@@ -58,9 +63,12 @@ Workspace<T> Network<T>::workspace(std::size_t m, Purpose purpose) const {
   ws.D_rows.resize(L);
   ws.G.resize(L + 1);
   const bool training = purpose != Purpose::inference;
-  ws.Z[0] = OwnedMatrix<T>(n_in(), m);
+  const auto values = [&](std::size_t n) {
+    return training ? OwnedMatrix<T>::and_ones(n, m) : OwnedMatrix<T>(n, m);
+  };
+  ws.Z[0] = values(n_in());
   for (std::size_t i = 0; i < L; ++i) {
-    ws.Z[i + 1] = OwnedMatrix<T>(layers_[i]->n_out(), m);
+    ws.Z[i + 1] = values(layers_[i]->n_out());
     if (training) {
       ws.A[i] = OwnedMatrix<T>(layers_[i]->kept_rows(), m);
       ws.G[i + 1] = OwnedMatrix<T>(layers_[i]->n_out(), m);
@@ -108,9 +116,11 @@ void Network<T>::backward(const T* theta, Workspace<T>& ws, std::size_t begin, s
 }
 
 template <class T>
-void Network<T>::gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block) const {
+void Network<T>::gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
+                          const Companions<T>& companions) const {
   const auto [i, index, slice] = blocks_[block];
-  layers_[i]->gradient(index, ws.Z[i].view(), ws.D_rows[i].view().row_range(0, m), dtheta_block);
+  layers_[i]->gradient(index, ws.Z[i].view_and_ones(), ws.D_rows[i].view().row_range(0, m), dtheta_block,
+                       companions);
 }
 
 template <class T>

@@ -6,6 +6,7 @@
 
 #include "core/layer.hpp"
 #include "core/loss.hpp"
+#include "core/source.hpp"
 #include "core/workspace.hpp"
 
 namespace backsweep {
@@ -25,10 +26,11 @@ class Network {
   double forward_flops() const { return forward_flops_; }
   double step_flops() const { return 3 * forward_flops_ - layers_.front()->flops(); }
 
-  // Samples of a tile, and the number of tiles, for a batch of m. They depend on the problem alone, never on
-  // the number of threads: that is why results do not either. Tiles begin at whole vectors.
-  std::size_t tile_size(std::size_t m) const;
+  // A batch of m falls into tiles. They depend on the problem alone, never on the number of threads: that is
+  // why results do not either. Tiles begin at whole vectors; what is left over goes to the last.
   std::size_t tiles(std::size_t m) const;
+  RowSelection tile(RowSelection batch, std::size_t index) const;
+  std::size_t samples_in_tile() const;
 
   enum class Purpose { inference, training, training_with_dX };
   Workspace<T> workspace(std::size_t m, Purpose purpose) const;
@@ -51,7 +53,8 @@ class Network {
   std::size_t gradient_blocks() const { return blocks_.size(); }
   std::size_t largest_gradient_block() const { return largest_block_; }
   Slice gradient_block(std::size_t block) const { return blocks_[block].slice; }
-  void gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block) const;
+  void gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
+                const Companions<T>& companions = {}) const;
 
   static Targets<T> targets(Workspace<T>& ws, std::size_t begin, std::size_t count);
 

@@ -1,5 +1,7 @@
 #include "core/optimizer.hpp"
 
+#include <cmath>
+
 #include "core/kernels/kernels.hpp"
 
 namespace backsweep {
@@ -17,11 +19,17 @@ std::array<bool, max_states> states_used(const OptimizerSettings& s) {
   return {};
 }
 
+StepSize step_size(const OptimizerSettings& s, std::uint64_t index, double learning_rate) {
+  const double t = static_cast<double>(index) + 1;
+  const bool corrects = s.kind == OptimizerKind::adam || s.kind == OptimizerKind::adamw;
+  return {index, learning_rate, 1, corrects ? 1 - std::pow(s.beta1, t) : 1,
+          corrects ? 1 - std::pow(s.beta2, t) : 1};
+}
+
 template <class T>
-void update(const OptimizerSettings& s, std::size_t begin, std::size_t end, std::uint64_t step,
-            double learning_rate, double gradient_scale, const T* dtheta, const OptimizerState<T>& state,
-            T* theta) {
-  kernels<T>().update(s, begin, end, step, learning_rate, gradient_scale, dtheta, state, theta);
+void update(const OptimizerSettings& s, std::size_t begin, std::size_t end, const StepSize& step,
+            const T* dtheta, const OptimizerState<T>& state, T* theta) {
+  kernels<T>().update(s, begin, end, step, dtheta, state, theta);
 }
 
 template <class T>
@@ -37,9 +45,9 @@ double clipping_factor(double clip_norm, double norm) {
   return factor < 1 ? factor : 1;
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                             \
-  template void update<T>(const OptimizerSettings&, std::size_t, std::size_t, std::uint64_t, double, double, \
-                          const T*, const OptimizerState<T>&, T*);                                           \
+#define BACKSWEEP_INSTANTIATE(T)                                                                         \
+  template void update<T>(const OptimizerSettings&, std::size_t, std::size_t, const StepSize&, const T*, \
+                          const OptimizerState<T>&, T*);                                                 \
   template double sum_of_squares<T>(const T*, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

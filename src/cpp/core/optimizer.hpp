@@ -36,12 +36,21 @@ using OptimizerState = std::array<T*, max_states>;
 // Which of the states the settings use; the others may be null.
 std::array<bool, max_states> states_used(const OptimizerSettings& settings);
 
-// theta[begin, end) ← the step-th update (counted from 0) along dtheta · gradient_scale, where dtheta points
-// at the gradient of entry begin. Entries are independent: slices may be updated in any order.
+// What one update has in common for all entries.
+struct StepSize {
+  std::uint64_t index;  // of the update, counted from 0
+  double learning_rate;
+  double gradient_scale;  // the gradient is taken so many times
+  double correction1;     // 1 - β1ᵗ and 1 - β2ᵗ, with t counted from 1
+  double correction2;
+};
+StepSize step_size(const OptimizerSettings& settings, std::uint64_t index, double learning_rate);
+
+// theta[begin, end) ← its update along dtheta, which points at the gradient of entry begin. Entries are
+// independent: slices may be updated in any order.
 template <class T>
-void update(const OptimizerSettings& settings, std::size_t begin, std::size_t end, std::uint64_t step,
-            double learning_rate, double gradient_scale, const T* dtheta, const OptimizerState<T>& state,
-            T* theta);
+void update(const OptimizerSettings& settings, std::size_t begin, std::size_t end, const StepSize& step,
+            const T* dtheta, const OptimizerState<T>& state, T* theta);
 
 // Σ x², in double.
 template <class T>

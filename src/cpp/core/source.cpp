@@ -134,19 +134,40 @@ bool row_is_finite(const unsigned char* p, std::ptrdiff_t stride, std::size_t n)
   return bad == 0;
 }
 
-// Rows that come in random order are not foreseen by the processor: it is told of those that follow.
-constexpr std::size_t rows_ahead = 4;
+}  // namespace
 
-void prefetch_row(const Source& X, const unsigned char* p) {
-#if defined(__GNUC__)
-  constexpr std::ptrdiff_t line = 64;
-  const std::ptrdiff_t bytes =
-      std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(X.cols) * X.col_stride, 8192);
-  for (std::ptrdiff_t offset = 0; offset < bytes; offset += line) __builtin_prefetch(p + offset, 0, 2);
-#endif
+template <class T>
+bool holds(const Source& X) {
+  constexpr Element own = std::is_same_v<T, float> ? Element::float32 : Element::float64;
+  constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
+  return X.element == own && !X.byte_swapped && X.col_stride == size && X.row_stride % size == 0 &&
+         reinterpret_cast<std::uintptr_t>(X.data) % sizeof(T) == 0;
 }
 
-}  // namespace
+template <class T>
+bool row_addresses(const Source& X, RowSelection rows, const T** addresses) {
+  bool inside = true;
+  for (std::size_t i = 0; i < rows.count; ++i) {
+    const auto row = selected_row(X, rows, i);
+    inside &= row.has_value();
+    addresses[i] = reinterpret_cast<const T*>(row_address(X, row.value_or(0)));
+  }
+  return inside;
+}
+
+// A long row is foreseen by the processor once its beginning is read.
+void prefetch(const Source& X, RowSelection rows) {
+#if defined(__GNUC__)
+  constexpr std::ptrdiff_t line = 64, longest = 8192;
+  const auto bytes = std::min(static_cast<std::ptrdiff_t>(X.cols) * X.col_stride, longest);
+  for (std::size_t i = 0; rows.order != nullptr && i < rows.count; ++i) {
+    const auto row = selected_row(X, rows, i);
+    if (!row) continue;
+    const unsigned char* p = row_address(X, *row);
+    for (std::ptrdiff_t offset = 0; offset < bytes; offset += line) __builtin_prefetch(p + offset, 0, 2);
+  }
+#endif
+}
 
 template <class T>
 bool gather(const Source& X, RowSelection rows, Standardisation<T> standardisation, Matrix<T> out) {
@@ -156,9 +177,6 @@ bool gather(const Source& X, RowSelection rows, Standardisation<T> standardisati
     for (std::size_t i = 0; i < rows.count; ++i) {
       T* z = out.row(i);
       const auto row = selected_row(X, rows, i);
-      if (rows.order != nullptr && i + rows_ahead < rows.count) {
-        if (const auto later = selected_row(X, rows, i + rows_ahead)) prefetch_row(X, row_address(X, *later));
-      }
       if (!row) {
         std::fill(z, z + X.cols, T(0));
         inside = false;
@@ -224,6 +242,8 @@ std::optional<Position> find_nonfinite(const Source& X, std::size_t begin, std::
 }
 
 #define BACKSWEEP_INSTANTIATE(T)                                                       \
+  template bool holds<T>(const Source&);                                               \
+  template bool row_addresses<T>(const Source&, RowSelection, const T**);              \
   template bool gather<T>(const Source&, RowSelection, Standardisation<T>, Matrix<T>); \
   template std::optional<Position> find_nonfinite<T>(const Source&, std::size_t, std::size_t);
 BACKSWEEP_INSTANTIATE(float)

@@ -53,6 +53,17 @@ struct Standardisation {
   const double* scale = nullptr;
 };
 
+// Whether the rows of X can be read as T where they are.
+template <class T>
+bool holds(const Source& X);
+
+// Where the selected rows of an X that holds T begin. False if a row lies outside X (another is then named).
+template <class T>
+bool row_addresses(const Source& X, RowSelection rows, const T** addresses);
+
+// Tells the processor of rows in random order, which it does not foresee.
+void prefetch(const Source& X, RowSelection rows);
+
 // out = the selected rows of X, converted to T and standardised. False if a row lies outside X (it is then
 // read as zeros): the caller reports it once the threads have joined.
 template <class T>

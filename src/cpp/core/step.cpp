@@ -39,19 +39,27 @@ double Step<T>::weight_sum(RowSelection rows) const {
   return sum;
 }
 
-// Rows of the source become columns of `out`, a vector of samples at a time; lanes that are left over become
-// 0.
+// Rows of the source become columns of `out`, a vector of samples at a time: straight from where they are, or
+// by way of converted rows.
 template <class T>
 bool Step<T>::gather_features(const Source& source, RowSelection rows, Standardisation<T> standardisation,
                               std::size_t tile, Matrix<T> out) {
-  bool valid = true;
+  const bool direct = standardisation.mean == nullptr && holds<T>(source);
   const Matrix<T> samples =
       workspace_.gathered.view().row_range(tile * widest_vector, widest_vector).col_range(0, source.cols);
+  bool valid = true;
+  prefetch(source, rows.range(0, std::min(widest_vector, rows.count)));
   for (std::size_t i = 0; i < rows.count; i += widest_vector) {
     const std::size_t n = std::min(widest_vector, rows.count - i);
-    valid &= gather<T>(source, rows.range(i, n), standardisation, samples.row_range(0, n));
-    for (std::size_t r = n; r < widest_vector; ++r) std::fill_n(samples.row(r), source.cols, T(0));
-    kernels<T>().transpose(samples, out.col_range(i, widest_vector));
+    prefetch(source, rows.range(i + n, std::min(widest_vector, rows.count - i - n)));
+    const T* addresses[widest_vector];
+    if (direct) {
+      valid &= row_addresses<T>(source, rows.range(i, n), addresses);
+    } else {
+      valid &= gather<T>(source, rows.range(i, n), standardisation, samples.row_range(0, n));
+      for (std::size_t r = 0; r < n; ++r) addresses[r] = samples.row(r);
+    }
+    kernels<T>().transpose_rows(addresses, n, source.cols, {out.data + i, out.rows, n, out.stride});
   }
   return valid;
 }
@@ -86,10 +94,8 @@ void Step<T>::forward_rows(RowSelection rows, Matrix<T> out) {
 
 template <class T>
 void Step<T>::sweep(RowSelection batch, std::size_t tile, double scale) {
-  const std::size_t size = network_.tile_size(batch.count);
-  const std::size_t begin = std::min(tile * size, batch.count);
-  const std::size_t count = std::min(size, batch.count - begin);
-  tile_sums_[tile] = sweep_rows(batch.range(begin, count), tile, begin, scale);
+  const RowSelection rows = network_.tile(batch, tile);
+  tile_sums_[tile] = sweep_rows(rows, tile, rows.begin - batch.begin, scale);
 }
 
 template <class T>

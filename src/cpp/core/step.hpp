@@ -46,8 +46,9 @@ class Step {
   // Whether every row and label read so far was inside its array and range.
   bool input_valid() const { return input_valid_.load(std::memory_order_relaxed); }
 
-  void gradient(std::size_t block, std::size_t batch_rows, T* dtheta_block) {
-    network_.gradient(block, workspace_, batch_rows, dtheta_block);
+  void gradient(std::size_t block, std::size_t batch_rows, T* dtheta_block,
+                const Companions<T>& companions = {}) {
+    network_.gradient(block, workspace_, batch_rows, dtheta_block, companions);
   }
 
   Workspace<T>& workspace() { return workspace_; }

@@ -6,6 +6,13 @@
 
 namespace backsweep {
 
+namespace {
+
+// From so many on, parameters and state leave the second-level cache between one step and the next.
+constexpr std::size_t parameters_worth_asking_for = 1u << 16;
+
+}  // namespace
+
 template <class T>
 Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimizer, T* theta,
                     const OptimizerState<T>& state, const Data<T>& data, std::size_t batch_size,
@@ -27,6 +34,18 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
   } else {
     blocks_.assign(threads, Buffer<T>(network.largest_gradient_block()));
   }
+}
+
+// What an update reads beside the gradient, from entry `begin` on.
+template <class T>
+Companions<T> Trainer<T>::read_by_update(std::size_t begin) const {
+  Companions<T> companions;
+  if (network_.parameters() < parameters_worth_asking_for) return companions;
+  companions.add(theta_ + begin);
+  for (const T* state : state_) {
+    if (state != nullptr) companions.add(state + begin);
+  }
+  return companions;
 }
 
 template <class T>
@@ -97,28 +116,28 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       if (!finite || !valid) break;
 
       // dW and db, block by block, and the update.
-      const auto update_block = [&](std::size_t block, const T* gradient, double gradient_scale) {
+      StepSize size = step_size(optimizer_, done_before + s, learning_rates[s]);
+      const auto update_block = [&](std::size_t block, const T* gradient) {
         const Slice slice = network_.gradient_block(block);
-        update<T>(optimizer_, slice.begin, slice.end, done_before + s, learning_rates[s], gradient_scale,
-                  gradient, state_, theta_);
+        update<T>(optimizer_, slice.begin, slice.end, size, gradient, state_, theta_);
       };
       for (auto block = blocks.claim(); block < n_blocks; block = blocks.claim()) {
         const Slice slice = network_.gradient_block(block);
         T* gradient = clips ? dtheta_.data() + slice.begin : blocks_[member.index].data();
-        step_.gradient(block, rows.count, gradient);
+        step_.gradient(block, rows.count, gradient, clips ? Companions<T>{} : read_by_update(slice.begin));
         if (clips) {
           sums_of_squares_[block] = sum_of_squares(gradient, slice.size());
         } else {
-          update_block(block, gradient, 1);
+          update_block(block, gradient);
         }
       }
       if (clips) {
         barrier.wait(member.team);
         double squares = 0;
         for (const double block_squares : sums_of_squares_) squares += block_squares;
-        const double factor = clipping_factor(optimizer_.clip_norm, std::sqrt(squares));
+        size.gradient_scale = clipping_factor(optimizer_.clip_norm, std::sqrt(squares));
         for (auto block = updates.claim(); block < n_blocks; block = updates.claim()) {
-          update_block(block, dtheta_.data() + network_.gradient_block(block).begin, factor);
+          update_block(block, dtheta_.data() + network_.gradient_block(block).begin);
         }
       }
       if (leads) {

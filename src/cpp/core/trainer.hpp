@@ -44,6 +44,7 @@ class Trainer {
   using Clock = std::chrono::steady_clock;
 
   RowSelection batch(const std::int64_t* order, std::size_t step) const;
+  Companions<T> read_by_update(std::size_t begin) const;
   Progress run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
                        std::size_t n_steps, std::uint64_t done_before, EpochSums& sums);
 

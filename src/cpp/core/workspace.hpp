@@ -1,6 +1,7 @@
 // Every buffer of a step, sized once from the network and the batch: no allocation inside a step.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <new>
 #include <vector>
@@ -30,9 +31,14 @@ struct AlignedAllocator {
 template <class T>
 using Buffer = std::vector<T, AlignedAllocator<T>>;
 
-// Rows of samples are rounded up to whole vectors.
+// Rows of samples reach to the end of a whole vector.
 inline std::size_t whole_vectors(std::size_t n) {
   return (n + widest_vector - 1) / widest_vector * widest_vector;
+}
+
+// Of their columns as many are computed as the narrowest vectors hold.
+inline std::size_t whole_parts(std::size_t n) {
+  return (n + narrowest_vector - 1) / narrowest_vector * narrowest_vector;
 }
 
 // A matrix that owns its entries, zeros at first. A row reaches to the end of a whole vector and takes an odd
@@ -44,12 +50,22 @@ class OwnedMatrix {
   OwnedMatrix(std::size_t rows, std::size_t cols)
       : rows_(rows), cols_(whole_vectors(cols)), stride_(odd_lines(cols_)), buffer_(rows * stride_) {}
 
+  // With a row of ones after the last.
+  static OwnedMatrix and_ones(std::size_t rows, std::size_t cols) {
+    OwnedMatrix matrix(rows + 1, cols);
+    const Matrix<T> ones = matrix.view().row_range(rows, 1);
+    std::fill_n(ones.data, ones.cols, T(1));
+    --matrix.rows_;
+    return matrix;
+  }
+
   // With whole vectors of columns; no matrix where there is no entry.
   Matrix<T> view() { return {buffer_.empty() ? nullptr : buffer_.data(), rows_, cols_, stride_}; }
+  Matrix<T> view_and_ones() { return {view().data, rows_ + 1, cols_, stride_}; }
 
-  // Some of its columns, rounded up to whole vectors.
+  // Some of its columns, rounded up to what is computed of them.
   Matrix<T> columns(std::size_t begin, std::size_t count) {
-    return buffer_.empty() ? Matrix<T>{} : view().col_range(begin, whole_vectors(count));
+    return buffer_.empty() ? Matrix<T>{} : view().col_range(begin, whole_parts(count));
   }
 
  private:
@@ -67,7 +83,7 @@ class OwnedMatrix {
 // The letters of the notes for a batch of m samples, which lie along the rows: Z[i] is (n_i, m) here.
 template <class T>
 struct Workspace {
-  std::vector<OwnedMatrix<T>> Z;  // Z[0..L]: (n_i, m)
+  std::vector<OwnedMatrix<T>> Z;  // Z[0..L]: (n_i, m), in training with a row of ones
   std::vector<OwnedMatrix<T>> A;  // A[i] where layer i keeps it, else no matrix
   std::vector<OwnedMatrix<T>> G;  // G[0..L]; after its layer's backward G[i+1] holds D[i]. G[0] only for dX
   std::vector<OwnedMatrix<T>>
@@ -75,7 +91,7 @@ struct Workspace {
   std::vector<std::int64_t> labels;  // (m,)
   OwnedMatrix<T> values;             // (k, m): targets where they are not labels
   OwnedMatrix<T> weights;            // (1, m)
-  OwnedMatrix<T> gathered;           // for each tile, samples on their way into Z[0]
+  OwnedMatrix<T> gathered;           // for each tile, rows that are converted on their way into Z[0]
 };
 
 }  // namespace backsweep

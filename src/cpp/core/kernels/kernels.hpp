@@ -5,26 +5,31 @@
 #include <vector>
 
 #include "core/activation.hpp"
+#include "core/kernels/product_options.hpp"
 #include "core/loss.hpp"
 #include "core/optimizer.hpp"
 
 namespace backsweep {
 
 // Samples in the widest vector of any instruction set and dtype: rows of a tile reach to a multiple of it.
+// And in the narrowest that a product takes for what is left over.
 inline constexpr std::size_t widest_vector = 16;
+inline constexpr std::size_t narrowest_vector = 4;
 
 template <class T>
 struct Kernels {
   // C[j, :] = init[j] + Σ_p A(p, j) B[p, :], where A is (p, j), or (j, p) with p_along_rows. See product.hpp.
-  void (*product)(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C);
+  void (*product)(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C,
+                  const ProductOptions<T>&);
   // B = Aᵀ
   void (*transpose)(Matrix<const T> A, Matrix<T> B);
+  // The same of rows that lie anywhere.
+  void (*transpose_rows)(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B);
   void (*activate)(Activation, Matrix<const T> A, Matrix<T> Z);
   void (*multiply_by_slope)(Activation, Matrix<const T> G, Matrix<const T> A, Matrix<const T> Z, Matrix<T> D);
   LossSums (*loss)(Loss, Matrix<const T> Z, const Targets<T>& y, double scale, Matrix<T> G);
-  void (*update)(const OptimizerSettings&, std::size_t begin, std::size_t end, std::uint64_t step,
-                 double learning_rate, double gradient_scale, const T* dtheta, const OptimizerState<T>&,
-                 T* theta);
+  void (*update)(const OptimizerSettings&, std::size_t begin, std::size_t end, const StepSize&,
+                 const T* dtheta, const OptimizerState<T>&, T* theta);
 };
 
 // The loops for the best instruction set that the processor has, or for the one that the environment variable

@@ -43,6 +43,22 @@ void clear_columns(Matrix<T> G, std::size_t from, std::size_t to) {
   }
 }
 
+// The labels of some samples; those beyond the last have none.
+template <class T>
+Integers<T> labels_of(const Targets<T>& y, std::size_t c, std::size_t samples) {
+  Integers<T> labels = Integers<T>{} - 1;
+  for (std::size_t l = 0; l < samples; ++l) labels[l] = static_cast<Integer<T>>(y.labels[c + l]);
+  return labels;
+}
+
+// scale · w of some samples, and 0 beyond the last: so nothing comes of the other lanes.
+template <class T>
+Vector<T> factors_of(const Targets<T>& y, double scale, std::size_t c, std::size_t samples) {
+  Vector<T> factors{};
+  for (std::size_t l = 0; l < samples; ++l) factors[l] = static_cast<T>(scale * weight_of(y, c + l));
+  return factors;
+}
+
 // ℓ = log Σ exp(z) - z_y, G = S - I_y: the notes' pair.
 template <class T>
 LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
@@ -50,27 +66,29 @@ LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y
   for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
     const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
     const ColumnMaximum<T> max = column_maximum<T>(Z, c);
-    Vector<T> sum{};
-    for (std::size_t j = 0; j < Z.rows; ++j) {
-      const Vector<T> e = exponential(load(Z.row(j) + c) - max.value);
+    const Integers<T> labels = labels_of<T>(y, c, samples);
+    Vector<T> sum{}, z_y{};
+    Integers<T> row{};
+    for (std::size_t j = 0; j < Z.rows; ++j, row += 1) {
+      const Vector<T> z = load(Z.row(j) + c), e = exponential(z - max.value);
       if (G) store(G.row(j) + c, e);
       sum += e;
+      z_y = labels == row ? z : z_y;
     }
-    const Vector<T> log_sum = logarithm(sum);
-    Vector<T> factor{};
+    const Vector<T> losses = logarithm(sum) + (max.value - z_y);
+    const Integers<T> right = max.row == labels;
     for (std::size_t l = 0; l < samples; ++l) {
-      const auto label = y.labels[c + l];
       const double w = weight_of(y, c + l);
-      const T z = Z.row(static_cast<std::size_t>(label))[c + l];
-      sums.loss += w * static_cast<double>(log_sum[l] + (max.value[l] - z));
-      sums.correct += max.row[l] == label ? w : 0.0;
-      factor[l] = static_cast<T>(scale * w);
+      sums.loss += w * static_cast<double>(losses[l]);
+      sums.correct += right[l] != 0 ? w : 0.0;
     }
     if (!G) continue;
-    const Vector<T> normaliser = factor / sum;
-    for (std::size_t j = 0; j < G.rows; ++j) store(G.row(j) + c, load(G.row(j) + c) * normaliser);
-    for (std::size_t l = 0; l < samples; ++l)
-      G.row(static_cast<std::size_t>(y.labels[c + l]))[c + l] -= factor[l];
+    const Vector<T> factor = factors_of<T>(y, scale, c, samples), normaliser = factor / sum;
+    row = Integers<T>{};
+    for (std::size_t j = 0; j < G.rows; ++j, row += 1) {
+      const Vector<T> S = load(G.row(j) + c) * normaliser;
+      store(G.row(j) + c, labels == row ? S - factor : S);
+    }
     clear_columns(G, c + samples, c + lanes<T>);
   }
   return sums;

@@ -3,10 +3,15 @@
 // that they define has internal linkage, because they are compiled once for each instruction set.
 #pragma once
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace backsweep {
 namespace {
@@ -17,22 +22,18 @@ constexpr std::size_t vector_bytes = BACKSWEEP_VECTOR_BYTES;
 constexpr std::size_t vector_bytes = 16;
 #endif
 
-template <class T>
-struct VectorOf;
-template <>
-struct VectorOf<float> {
-  typedef float type __attribute__((vector_size(vector_bytes)));
-  typedef std::int32_t integers __attribute__((vector_size(vector_bytes)));
+template <class T, std::size_t bytes>
+struct VectorType {
+  typedef T type __attribute__((vector_size(bytes)));
 };
-template <>
-struct VectorOf<double> {
-  typedef double type __attribute__((vector_size(vector_bytes)));
-  typedef std::int64_t integers __attribute__((vector_size(vector_bytes)));
-};
+template <class T, std::size_t bytes>
+using VectorOf = typename VectorType<T, bytes>::type;
 template <class T>
-using Vector = typename VectorOf<T>::type;
+using Vector = VectorOf<T, vector_bytes>;
 template <class T>
-using Integers = typename VectorOf<T>::integers;
+using Integer = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+template <class T>
+using Integers = VectorOf<Integer<T>, vector_bytes>;
 
 template <class T>
 constexpr std::size_t lanes = vector_bytes / sizeof(T);
@@ -49,6 +50,76 @@ inline void store(T* p, Vector<T> v) {
   std::memcpy(p, &v, sizeof v);
 }
 
+// A part of a vector: the first n entries at p, and zeros. V may be narrower than a register.
+#if defined(__AVX512VL__)
+inline void load_masked(const float* p, unsigned n, VectorOf<float, 64>& v) {
+  v = _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+}
+inline void load_masked(const float* p, unsigned n, VectorOf<float, 32>& v) {
+  v = _mm256_maskz_loadu_ps(static_cast<__mmask8>((1u << n) - 1), p);
+}
+inline void load_masked(const float* p, unsigned n, VectorOf<float, 16>& v) {
+  v = _mm_maskz_loadu_ps(static_cast<__mmask8>((1u << n) - 1), p);
+}
+inline void load_masked(const double* p, unsigned n, VectorOf<double, 64>& v) {
+  v = _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+}
+inline void load_masked(const double* p, unsigned n, VectorOf<double, 32>& v) {
+  v = _mm256_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+}
+inline void load_masked(const double* p, unsigned n, VectorOf<double, 16>& v) {
+  v = _mm_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+}
+inline void store_masked(float* p, unsigned n, VectorOf<float, 64> v) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+}
+inline void store_masked(float* p, unsigned n, VectorOf<float, 32> v) {
+  _mm256_mask_storeu_ps(p, static_cast<__mmask8>((1u << n) - 1), v);
+}
+inline void store_masked(float* p, unsigned n, VectorOf<float, 16> v) {
+  _mm_mask_storeu_ps(p, static_cast<__mmask8>((1u << n) - 1), v);
+}
+inline void store_masked(double* p, unsigned n, VectorOf<double, 64> v) {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
+}
+inline void store_masked(double* p, unsigned n, VectorOf<double, 32> v) {
+  _mm256_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
+}
+inline void store_masked(double* p, unsigned n, VectorOf<double, 16> v) {
+  _mm_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
+}
+#else
+template <class T, class V>
+inline void load_masked(const T* p, unsigned n, V& v) {
+  v = V{};
+  for (unsigned i = 0; i < n; ++i) v[i] = p[i];
+}
+template <class T, class V>
+inline void store_masked(T* p, unsigned n, V v) {
+  for (unsigned i = 0; i < n; ++i) p[i] = v[i];
+}
+#endif
+
+template <class V, class T>
+inline V load_part(const T* p, std::size_t n) {
+  V v;
+  if (n >= sizeof(V) / sizeof(T)) {
+    std::memcpy(&v, p, sizeof(V));
+  } else {
+    load_masked(p, static_cast<unsigned>(n), v);
+  }
+  return v;
+}
+
+template <class V, class T>
+inline void store_part(T* p, V v, std::size_t n) {
+  if (n >= sizeof(V) / sizeof(T)) {
+    std::memcpy(p, &v, sizeof(V));
+  } else {
+    store_masked(p, static_cast<unsigned>(n), v);
+  }
+}
+
 template <class T>
 inline Vector<T> splat(T x) {
   return x - Vector<T>{};  // x - 0 is x, even for -0
@@ -57,6 +128,21 @@ inline Vector<T> splat(T x) {
 template <class T>
 inline Vector<T> larger(Vector<T> a, Vector<T> b) {
   return a > b ? a : b;
+}
+
+// √x, rounded correctly.
+template <class V>
+inline V square_root(V x) {
+#if defined(__AVX512F__)
+  // With a mask of all ones: the form without one trips a warning of GCC's.
+  if constexpr (sizeof(x[0]) == 4) return _mm512_maskz_sqrt_ps(0xffff, x);
+  if constexpr (sizeof(x[0]) == 8) return _mm512_maskz_sqrt_pd(0xff, x);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(x[0]) == 4) return _mm256_sqrt_ps(x);
+  if constexpr (sizeof(x[0]) == 8) return _mm256_sqrt_pd(x);
+#endif
+  for (std::size_t l = 0; l < sizeof(V) / sizeof(x[0]); ++l) x[l] = std::sqrt(x[l]);
+  return x;
 }
 
 // exp, to about 1 ULP: x = n ln 2 + r with |r| ≤ ln 2 / 2, a polynomial in r (Cephes), and 2ⁿ put into the

@@ -10,11 +10,12 @@ namespace backsweep {
 namespace {
 
 template <class T>
-void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C) {
+void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C,
+                    const ProductOptions<T>& options) {
   if (p_along_rows) {
-    product<T, true>(A, B, init, C);
+    product<T, true>(A, B, init, C, options);
   } else {
-    product<T, false>(A, B, init, C);
+    product<T, false>(A, B, init, C, options);
   }
 }
 
@@ -23,7 +24,7 @@ void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, con
 namespace BACKSWEEP_ISA_NAMESPACE {
 
 template <class T>
-constexpr Kernels<T> table = {&product_either<T>,    &transpose<T>,       &activate<T>,
+constexpr Kernels<T> table = {&product_either<T>,    &transpose<T>,       &transpose_rows<T>, &activate<T>,
                               &multiply_by_slope<T>, &loss_of_columns<T>, &update_slice<T>};
 
 const Kernels<float>& float_kernels() { return table<float>; }

@@ -30,25 +30,45 @@ inline void transpose_stages(Vector<T> (&rows)[lanes<T>]) {
   }
 }
 
+// Of a block of lanes × lanes entries or less. load(r) gives row r as a vector, store(c, v) takes column c.
+template <class T, class Load, class Store>
+inline void transpose_block(std::size_t rows, std::size_t cols, Load load_row, Store store_column) {
+  Vector<T> block[lanes<T>];
+#pragma GCC unroll 16
+  for (std::size_t r = 0; r < lanes<T>; ++r) block[r] = r < rows ? load_row(r) : Vector<T>{};
+  transpose_stages<T, 1>(block);
+#pragma GCC unroll 16
+  for (std::size_t c = 0; c < lanes<T>; ++c) {
+    if (c < cols) store_column(c, block[c]);
+  }
+}
+
 template <class T>
 void transpose(ConstMatrix<T> A, Matrix<T> B) {
   constexpr std::size_t n = lanes<T>;
-  const std::size_t whole_rows = A.rows / n * n, whole_cols = A.cols / n * n;
-  for (std::size_t i = 0; i < whole_rows; i += n) {
-    for (std::size_t j = 0; j < whole_cols; j += n) {
-      Vector<T> block[n];
-#pragma GCC unroll 16
-      for (std::size_t r = 0; r < n; ++r) block[r] = load(A.row(i + r) + j);
-      transpose_stages<T, 1>(block);
-#pragma GCC unroll 16
-      for (std::size_t r = 0; r < n; ++r) store(B.row(j + r) + i, block[r]);
-    }
-    for (std::size_t j = whole_cols; j < A.cols; ++j) {
-      for (std::size_t r = i; r < i + n; ++r) B.row(j)[r] = A.row(r)[j];
+  for (std::size_t i = 0; i < A.rows; i += n) {
+    const std::size_t rows = A.rows - i < n ? A.rows - i : n;
+    for (std::size_t j = 0; j < A.cols; j += n) {
+      const std::size_t cols = A.cols - j < n ? A.cols - j : n;
+      transpose_block<T>(
+          rows, cols, [&](std::size_t r) { return load_part<Vector<T>>(A.row(i + r) + j, cols); },
+          [&](std::size_t c, Vector<T> v) { store_part(B.row(j + c) + i, v, rows); });
     }
   }
-  for (std::size_t i = whole_rows; i < A.rows; ++i) {
-    for (std::size_t j = 0; j < A.cols; ++j) B.row(j)[i] = A.row(i)[j];
+}
+
+// Rows that lie anywhere become columns of B. B's rows reach to whole vectors: beyond the last column they
+// get 0.
+template <class T>
+void transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B) {
+  constexpr std::size_t n = lanes<T>;
+  for (std::size_t i = 0; i < rows; i += n) {
+    for (std::size_t j = 0; j < cols; j += n) {
+      const std::size_t width = cols - j < n ? cols - j : n;
+      transpose_block<T>(
+          rows - i, width, [&](std::size_t r) { return load_part<Vector<T>>(A[i + r] + j, width); },
+          [&](std::size_t c, Vector<T> v) { store(B.row(j + c) + i, v); });
+    }
   }
 }
 
