@@ -5,6 +5,7 @@ import weakref
 
 import backsweep as bs
 import derivatives
+import figures
 import numpy as np
 import pytest
 from backsweep import functional as F
@@ -27,7 +28,9 @@ def test_random_graphs_against_pytorch():
         assert size > 1e-6, "a graph that its leaves do not matter to tests nothing"
         for got, want in zip(gradients, wanted, strict=True):
             assert np.shape(got) == want.shape
-            assert np.abs(got - want).max() <= 1e-10 * size, (number, graph.steps)
+            error = np.abs(got - want).max() / size
+            figures.measured("relative error against PyTorch", f"random graph {number}", error)
+            assert error <= 1e-10, (number, graph.steps)
         taken = [k for _, indices in graph.steps for k in indices]
         fan_out += len(taken) > len(set(taken))
         seen |= {name for name, _ in graph.steps}

@@ -41,7 +41,7 @@ def check_vjp(f, arguments, rng, what):
 def test_activations(name):
     sigma, backward, rng = ACTIVATIONS[name], BACKWARDS[name], np.random.default_rng(0)
     for _ in range(derivatives.SHAPES):
-        A = off(3 * rng.normal(size=sizes(rng, 2)), 0)
+        A = off(rng.uniform(-4, 4, size=sizes(rng, rng.integers(0, 4))), 0)  # further out σ'' drowns in rounding
         G = rng.normal(size=A.shape)
         derivatives.check(sigma, (A,), (backward(G, A),), G, name)
         check_vjp(sigma, (A,), rng, name)
@@ -253,6 +253,11 @@ def swapped(rng, x):
     return lambda x: np.swapaxes(x, a, b)
 
 
+def normed(rng):
+    x, axis = positive(rng, sizes(rng, 2)), [None, 0, -1, (0, 1)][rng.integers(4)]
+    return lambda x: np.linalg.norm(x, axis=axis, keepdims=x.size % 2 == 0), (x,)
+
+
 OTHERS = {
     np.sum: reducing(np.sum), np.mean: reducing(np.mean), np.var: reducing(np.var),
     np.max: reducing(np.max, apart), np.amax: reducing(np.amax, apart),
@@ -263,6 +268,8 @@ OTHERS = {
     np.squeeze: of_tensor(lambda rng, x: lambda x: np.squeeze(x)),
     np.transpose: of_tensor(permuted),
     np.swapaxes: of_tensor(swapped),
+    np.flip: of_tensor(lambda rng, x: lambda x: np.flip(x, None if x.size % 2 else -1)),
+    np.linalg.norm: normed,
     np.moveaxis: of_tensor(lambda rng, x: lambda x: np.moveaxis(x, 0, -1)),
     np.broadcast_to: of_tensor(lambda rng, x: lambda x: np.broadcast_to(x, (2, *x.shape))),
     np.clip: of_tensor(lambda rng, x: lambda x: np.clip(x, 0, None)),

@@ -26,6 +26,9 @@ def test_traced_values_compute_as_their_arrays():
             (t.sum(axis=(0, 1)), x.sum()), (t.std(axis=0), x.std(axis=0)), (t.var(), x.var()), (t.dot(x.T), x.dot(x.T)),
             (t[:, :1].squeeze(), x[:, 0]), (t.astype(np.float32), x.astype(np.float32)), (np.stack([*t]), x),
             (sum(t), sum(x)), (np.var(t, axis=0, ddof=1), np.var(x, axis=0, ddof=1)), (np.dot(2.0, t), 2 * x),
+            (t.flatten(), x.flatten()), (t.swapaxes(0, 1), x.T), (t.clip(2, 3), x.clip(2, 3)), (t.copy(), x),
+            (t.reshape(3, 2, order="F"), x.reshape(3, 2, order="F")), (np.linalg.norm(t), np.linalg.norm(x)),
+            (F.tanh(t[0]), np.tanh(x[0])), (np.flip(t), np.flip(x)),
         ]:  # fmt: skip
             assert isinstance(got, Traced)
             assert got.dtype == want.dtype
@@ -35,12 +38,14 @@ def test_traced_values_compute_as_their_arrays():
             (t > 2, x > 2), (t <= x, x <= x), (t == 3, x == 3), (t != 3, x != 3), (x >= t, x >= x),
             (np.argmax(t, axis=1), np.argmax(x, axis=1)), (np.sign(t), np.sign(x)), (np.isnan(t), np.isnan(x)),
             (np.zeros_like(t), np.zeros_like(x)), (np.shape(t), x.shape), (np.round(t), np.round(x)),
+            (t.argmax(axis=0), x.argmax(axis=0)), (t.any(), x.any()), (np.full_like(t, 2), np.full_like(x, 2)),
         ]:  # fmt: skip
             assert not isinstance(got, Traced)
             np.testing.assert_array_equal(got, want)
         assert t[0, 0]  # a truth value, as a comparison has
         assert max(t[0, 0], t[1, 0]) is not None
         assert repr(t).startswith("Traced(array(")
+        assert f"{t.sum():.1f}" == "21.0"
         t += 1  # binds the name anew
         return t.sum()
 
@@ -56,6 +61,9 @@ REFUSED = [
     (lambda x: math.exp(x[0, 0]), "cannot become a plain array or number"),
     (lambda x: x.sum().item(), "cannot become a plain array or number"),
     (lambda x: np.zeros((2, 2)).__setitem__(0, x[0]), "cannot become a plain array or number"),
+    (lambda x: x.__setitem__(0, 1.0), r"cannot be written into: make a new one by np.where"),
+    (lambda x: x.cumsum(), "np.cumsum has no derivative rule"),
+    (lambda x: np.linalg.norm(x[0], 1), "np.linalg.norm has a derivative rule for ord=None alone, got 1"),
     (lambda x: bs._core.softmax(x), "incompatible function arguments"),
     (lambda x: np.linalg.svd(x), "np.linalg.svd has no derivative rule"),
     (lambda x: np.arcsinh(x), "np.arcsinh has no derivative rule"),
@@ -106,6 +114,15 @@ def test_shapes_are_checked():
         bs.grad(lambda W: F.dense(x, W, np.ones(1)).sum())(x.T)
     with pytest.raises(ValueError, match="did you mean 'relu'"):
         bs.grad(lambda W: F.dense(x, W, activation="Relu").sum())(x.T)
+
+
+def test_attributes_that_arrays_do_not_have_are_missing():
+    def f(x):
+        for name in ("gradient", "mean_squared", "nbytes", "real", "backward"):  # np.gradient is no method
+            assert not hasattr(x, name)
+        return x.sum()
+
+    bs.grad(f)(np.ones(3))
 
 
 def test_argnums_may_count_from_the_end():

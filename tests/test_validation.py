@@ -509,10 +509,11 @@ def test_optimizer_refuses(case):
 # The stateless functions
 
 FUNCTIONS = [
-    ("relu", (X[0],), ValueError, "A must have two dimensions, got (4,)"),
+    ("softmax", (X[0],), ValueError, "Z must have two dimensions, got (4,)"),
     ("relu", (X + 1j,), TypeError, "A must be an array of real numbers, got dtype complex64"),
     ("relu", (MASKED,), TypeError, "A must be an ordinary array, got a masked array"),
     ("relu_backward", (X[:3], X), ValueError, "G must have shape (24, 4), got (3, 4)"),
+    ("relu_backward", (X[0], X), ValueError, "G must have shape (24, 4), got (4,)"),
     ("softmax", (X[:, :0],), ValueError, "Z must have at least one column, got (24, 0)"),
     ("dense", (X, X), ValueError, "Z must have shape (24, 24), got (24, 4)"),
     ("dense", (X, X.T, np.ones(3)), ValueError, "b must have shape (24,), got (3,)"),

@@ -236,7 +236,8 @@ def _norm(arrays: Arrays, names: list[str]) -> float:
 def _fit(family: Callable[[float], Arrays], given: Arrays, names: list[str], unit: float) -> float:
     """The rate at which `family` comes nearest to what is given: Gauss-Newton in one variable.
 
-    It starts from the best two of a few rates: masks that change on the way make far starts go astray.
+    It starts from the best of a few rates: what jumps on the way, a mask or the sign of an error, makes far starts go
+    astray.
     """
 
     def residual(rate: float) -> Array:
@@ -246,8 +247,11 @@ def _fit(family: Callable[[float], Arrays], given: Arrays, names: list[str], uni
     def distance(rate: float) -> float:
         return float(np.nan_to_num(np.linalg.norm(residual(rate)), nan=np.inf))
 
+    rates = [share * unit for share in STARTS]
+    nearest = min(range(1, len(rates)), key=lambda k: distance(rates[k]))
+    rates += list(np.geomspace(rates[max(nearest - 1, 1)], rates[min(nearest + 1, len(STARTS) - 1)], len(STARTS)))
     best, least = 0.0, np.inf
-    for start in sorted((share * unit for share in STARTS), key=distance)[:2]:
+    for start in sorted(rates, key=distance)[:3]:
         rate, reached = start, np.inf
         for _ in range(12):
             r = residual(rate)

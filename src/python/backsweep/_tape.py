@@ -105,20 +105,24 @@ class Traced:
     def __getitem__(self, index: Any) -> Value: return take(self, index)
     def __iter__(self) -> Iterator[Value]: return (self[i] for i in range(len(self)))
     def __repr__(self) -> str: return f"Traced({self.value!r})"
+    def __format__(self, spec: str) -> str: return format(plain(self) if spec else self.value, spec)
 
-    def sum(self, axis: Any = None, **kwargs: Any) -> Value: return np.sum(self, axis, **kwargs)
-    def mean(self, axis: Any = None, **kwargs: Any) -> Value: return np.mean(self, axis, **kwargs)
-    def var(self, axis: Any = None, **kwargs: Any) -> Value: return np.var(self, axis, **kwargs)
-    def std(self, axis: Any = None, **kwargs: Any) -> Value: return np.std(self, axis, **kwargs)
-    def max(self, axis: Any = None, **kwargs: Any) -> Value: return np.max(self, axis, **kwargs)
-    def min(self, axis: Any = None, **kwargs: Any) -> Value: return np.min(self, axis, **kwargs)
-    def reshape(self, *shape: Any) -> Value: return np.reshape(self, shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: Any, **order: Any) -> Value:
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, **order)
     def transpose(self, *axes: Any) -> Value: return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
-    def ravel(self) -> Value: return np.ravel(self)
-    def squeeze(self, axis: Any = None) -> Value: return np.squeeze(self, axis)
-    def dot(self, other: Value) -> Value: return np.dot(self, other)
+    def flatten(self) -> Value: return np.ravel(self)
     def astype(self, dtype: Any) -> Value: return self if self.dtype == dtype else cast(self, np.dtype(dtype))
     # fmt: on
+
+    def __getattr__(self, name: str) -> Any:
+        """Any other method of arrays: NumPy's function of that name."""
+        f = getattr(np, name, None)
+        if callable(f) and callable(getattr(np.ndarray, name, None)):
+            return functools.partial(f, self)
+        raise AttributeError(f"a traced value has no attribute {name!r}")
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError("a traced value cannot be written into: make a new one by np.where, np.concatenate or np.stack")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Value, **kwargs: Any) -> Value:
         if method != "__call__" or kwargs:
@@ -135,7 +139,8 @@ class Traced:
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(
             f"a traced value of shape {self.shape} cannot become a plain array or number (np.asarray, float, math, "
-            "assignment into an array): write the function in NumPy's functions, bs.functional and bs.primitive"
+            "assignment into an array): write the function in NumPy's functions, such as np.stack for a list, "
+            "bs.functional and bs.primitive"
         )
 
     __array__ = __float__ = __int__ = __index__ = __complex__ = item = tolist = _refuse

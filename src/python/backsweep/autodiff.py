@@ -237,7 +237,8 @@ def _leaf(x: Value, i: int) -> Value:
         return x
     array = real_array(x, f"argument {i}")
     if array.dtype.kind != "f":
-        raise TypeError(f"argument {i} must hold floating-point numbers to differentiate by it, got {array.dtype}")
+        raise TypeError(f"argument {i} must hold floating-point numbers to differentiate by it, got {array.dtype}: "
+                        "leave it out, by argnums or a lambda")  # fmt: skip
     return array
 
 

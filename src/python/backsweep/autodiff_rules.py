@@ -126,7 +126,13 @@ def _var(x: Value, axis: Any = None, dtype: Any = None, out: None = None, ddof: 
     return total / (x.size // total.size - ddof)
 
 
-RULES.update({np.sum: (_sum,), np.mean: (_mean,)})
+def _norm(G: Value, Z: Value, x: Value, ord: None = None, axis: Any = None, keepdims: bool = False) -> Value:
+    if ord is not None:
+        raise TypeError(f"np.linalg.norm has a derivative rule for ord=None alone, got {ord!r}")
+    return _kept(G / Z, x, axis, keepdims) * x
+
+
+RULES.update({np.sum: (_sum,), np.mean: (_mean,), np.linalg.norm: (_norm,)})
 RULES.update(dict.fromkeys((np.max, np.amax, np.min, np.amin), (_extreme,)))
 COMPOSITES[np.var] = _var
 COMPOSITES[np.std] = lambda x, *args, **kwargs: np.sqrt(_var(x, *args, **kwargs))
@@ -173,6 +179,7 @@ RULES.update({
     np.moveaxis: (lambda G, Z, x, source, destination: np.moveaxis(G, destination, source),),
     np.broadcast_to: (lambda G, Z, x, shape: G,),
     np.copy: (lambda G, Z, x: G,),
+    np.flip: (lambda G, Z, x, axis=None: np.flip(G, axis),),
     cast: (lambda G, Z, x, dtype: G,),
     take: (lambda G, Z, x, index: scatter(G, index, np.shape(x)),),
     scatter: (lambda H, Z, G, index, shape: H[index],),
@@ -189,5 +196,5 @@ CONSTANT.update((
     np.logical_not, np.logical_xor, np.isfinite, np.isinf, np.isnan, np.signbit, np.sign, np.floor, np.ceil, np.trunc,
     np.rint, np.round, np.any, np.all, np.argmax, np.argmin, np.argsort, np.count_nonzero, np.nonzero, np.isclose,
     np.allclose, np.array_equal, np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like,
-    np.result_type,
+    np.full_like, np.result_type,
 ))  # fmt: skip

@@ -48,7 +48,7 @@ ROWS = {
         "tr(Xᵀ A X)", "∇X = G (A + Aᵀ) X (2 G A X if A = Aᵀ), ∇A = G X Xᵀ", "X (n, p) or (n,), A (n, n)"
     ),
     "matmul(X, W)": Row("X W", "∇X = G Wᵀ, ∇W = Xᵀ G", "X (m, n), W (n, k)"),
-    "elementwise(sigma, X)": Row("σ(X)", "∇X = G ∘ σ'(X)", "X (m, n)"),
+    "elementwise(sigma, X)": Row("σ(X)", "∇X = G ∘ σ'(X)", "X (...)"),
     "hadamard(X, Y)": Row("X ∘ Y", "∇X = G ∘ Y, ∇Y = G ∘ X", "X (...), Y (...)"),
     "add_bias(A, b)": Row("A + 1 bᵀ", "∇A = G, ∇b = Gᵀ 1 (column sums)", "A (m, n), b (n,)"),
     "scale(c, X)": Row("c X", "∇c = tr(Gᵀ X), ∇X = c G", "c (), X (...)"),
@@ -126,18 +126,18 @@ def matmul(X: Array, W: Array) -> tuple[Array, Pullback]:
 def elementwise(sigma: str, X: Array) -> tuple[Array, Pullback]:
     """``σ(X)`` entry by entry: ∇X = G ∘ σ'(X).
 
-    Entry (i, j) of the value depends on X_ij alone, with derivative σ'(X_ij): the Jacobian is diagonal, and its
-    product with G is Hadamard's.
+    An entry of the value depends on the same entry of X alone, with derivative σ'(X_ij): the Jacobian is diagonal,
+    and its product with G is Hadamard's.
 
     Parameters
     ----------
     sigma : str
         The name of an activation, as `Dense` takes it.
-    X : (m, n)
+    X : array
 
     Returns
     -------
-    value : (m, n)
+    value : as X
     pullback : G ↦ (∇X,)
     """
     _checks.known_name(sigma, _core.activations, "sigma")

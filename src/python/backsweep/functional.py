@@ -2,7 +2,8 @@
 
 Every function has a twin of the same name and signature in `backsweep.reference`. Arrays are float32 or
 float64; one of another real dtype is taken as float64 (float32 where another argument is), one of another
-layout is copied. ``A``, ``Z``, ``G`` and their like are matrices whose rows are samples.
+layout is copied. ``A``, ``Z``, ``G`` and their like are matrices whose rows are samples; activations, which work
+entry by entry, take arrays of any shape.
 
 All but the updates take traced values as well, inside `vjp` and `grad` (`functional_rules`).
 
@@ -39,14 +40,23 @@ def _matrices(**named: object) -> list[Array]:
     return [np.require(array, dtype, ["C", "ALIGNED"]) for array in arrays.values()]
 
 
+# Activations work entry by entry, so on arrays of any shape; the core knows matrices.
 def _activation(sigma: str, A: Array) -> Array:
     (A,) = _matrices(A=A)
-    return _core.activation_forward(sigma, A)
+    if A.ndim == 2:
+        return _core.activation_forward(sigma, A)
+    Z: Array = _core.activation_forward(sigma, A.reshape(1, -1)).reshape(A.shape)[()]
+    return Z
 
 
 def _activation_backward(sigma: str, G: Array, A: Array) -> Array:
     G, A = _matrices(G=G, A=A)
-    return _core.activation_backward(sigma, G, A)
+    if A.ndim == G.ndim == 2:
+        return _core.activation_backward(sigma, G, A)
+    if G.shape != A.shape:
+        raise ValueError(f"G must have shape {A.shape}, got {G.shape}")
+    D: Array = _core.activation_backward(sigma, G.reshape(1, -1), A.reshape(1, -1)).reshape(A.shape)[()]
+    return D
 
 
 @traceable
