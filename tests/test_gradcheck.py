@@ -331,6 +331,9 @@ def test_diagnoses_of_functions():
     assert faults(f, (W, b, X), (dW, db, dX)) == [None] * 3
     assert faults(f, (W, b, X), lambda W, b, X: (dW, db, dX)) == [None] * 3
     assert faults(f, (W, b, X), (-dW, 8 * db, dX / 8)) == ["sign", "mean_missing", "mean_twice"]
+    assert faults(lambda W: f(W, b, X), (W,), [8 * dW]) == ["mean_missing"]  # the rows are nowhere to be seen
+    assert faults(lambda b: f(W, b, X), (b,), [db / 8]) == ["mean_twice"]
+    assert faults(lambda b: float((b**2).sum()), (b,), [b]) == ["factor"]  # the 2 of the square
     assert faults(f, (W, b, X), (dW.T, D, 0 * dX)) == ["transposed", "not_reduced", "zero"]
     assert faults(f, (W, b, X), (dW.ravel(), db * np.nan, 1.7 * dX)) == ["shape", "not_finite", "factor"]
     assert faults(f, (W, b, X), (V, None, dX)) == [None, None]  # wrong but unknown; b is left out; right

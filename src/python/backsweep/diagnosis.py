@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -45,6 +45,9 @@ FAULTS = {
     "penalty": "a weight penalty that the loss does not have",
     "not_reduced": "not summed over what was broadcast",
 }
+
+
+WHOLE = 1e-4  # how near to a whole number a constant must be to be taken for one
 
 
 class Finding(NamedTuple):
@@ -153,22 +156,31 @@ def _shape(name: str, got: Array, exact: Arrays, D: Sequence[Array]) -> Finding 
 def of_function(parts: Sequence[Subject], judged: dict[str, Judged], primals: Sequence[Any]) -> dict[str, Finding]:
     """The same where nothing is known of the function: by what differences show of each array."""
     shapes = [part.point.shape for part in parts] + [p.shape for p in primals if isinstance(p, np.ndarray)]
-    lengths = sorted({size for shape in shapes for size in shape if size > 1})
-    readings = [(-1.0, "sign", "its sign is flipped")]
-    for size in lengths:
-        readings += [
-            (float(size), "mean_missing", f"{size} times too large: is a mean over {size} missing?"),
-            (1 / size, "mean_twice", f"{size} times too small: is it divided by {size} once too often?"),
-        ]
-    readings += [(2.0, "factor", "twice what it should be"), (0.5, "factor", "half of what it should be")]
+    lengths = {size for shape in shapes for size in shape}
     return {
-        part.name: _of_primal(part, judged[part.name], parts, readings)
+        part.name: _of_primal(part, judged[part.name], parts, lengths)
         for part in parts
         if judged[part.name].verdict == "wrong"
     }
 
 
-def _of_primal(part: Subject, found: Judged, parts: Sequence[Subject], readings: Sequence[Reading]) -> Finding:
+def _readings(c: float, lengths: Collection[int]) -> list[Reading]:
+    """What a constant means in a function: a whole number, or 1 over one, is probably that of samples or outputs.
+
+    2 is more often an exponent, if no array has that length.
+    """
+    times = max(c, 1 / c)
+    size = round(times)
+    found = [(-1.0, "sign", "its sign is flipped")]
+    if (size > 2 or size in lengths) and abs(times - size) <= WHOLE * size:
+        found += [
+            (float(size), "mean_missing", f"{size} times too large: is a mean over {size} missing?"),
+            (1 / size, "mean_twice", f"{size} times too small: is it divided by {size} once too often?"),
+        ]
+    return [*found, (2.0, "factor", "twice what it should be"), (0.5, "factor", "half of what it should be")]
+
+
+def _of_primal(part: Subject, found: Judged, parts: Sequence[Subject], lengths: Collection[int]) -> Finding:
     got, n, at = part.given.astype(np.float64), found.numerical, found.checked
     shape = part.point.shape
 
@@ -192,8 +204,10 @@ def _of_primal(part: Subject, found: Judged, parts: Sequence[Subject], readings:
     if not got.any():
         return Finding("zero", NEVER_FILLED)
     c = ratio(got.flat[at], n) if n.size else None
-    if c is not None and (n.size > 1 or any(abs(c - value) <= 1e-3 * abs(value) for value, _, _ in readings)):
-        return Finding(*read(c, readings))
+    if c is not None:
+        fault, sentence = read(c, _readings(c, lengths))
+        if n.size > 1 or fault != "factor":  # a single number always has a ratio: it must mean something
+            return Finding(fault, sentence)
     if turned:
         return Finding("transposed", "it is transposed")
     for other in parts:
