@@ -109,7 +109,7 @@ def planted(slip, number):
     for attempt in range(100):
         rng = np.random.default_rng([2, list(handwritten.SLIPS).index(slip), number, attempt])
         loss, depth = str(rng.choice(LOSSES)), int(rng.integers(2, 5))
-        if slip == "no max" or (slip == "logits" and loss not in (*LOSSES[:2], "poisson")):
+        if slip in handwritten.SOFTMAX or (slip == "logits" and loss not in (*LOSSES[:2], "poisson")):
             loss = "softmax_cross_entropy"
         activation = str(rng.choice(ACTIVATIONS[1:]))
         if slip == "mask at the output" and "relu" in activation:
@@ -207,6 +207,7 @@ def test_other_slips():
     report = bs.check_gradients(net, X, y, grads=([noise, dW[1]], db))
     assert [row.fault for row in report.rows] == [None] * 4
     assert "no slip that is known" in report.rows[0].diagnosis
+    assert "db[0] is right, so look at Z[0] first" in report.rows[0].diagnosis
 
 
 def test_one_wrong_entry_of_many_is_found():

@@ -229,6 +229,31 @@ def fitted(p: Problem, f: Forward, right: Backward, given: Arrays, wrong: Sequen
                        {**exact, name: exact[name] + share * W}, FITTED)  # fmt: skip
 
 
+def other_activations(p: Problem, right: Backward, given: Arrays, wrong: Sequence[str]) -> Iterator[Slip]:
+    """dW[i] = Mᵀ D[i] with an M that is not known, such as the Z[i] of another batch, left in a cache.
+
+    Its rows are then combinations of those of D[i], which is a fact worth something where these do not span all.
+    D[i] must be right, which db[i] tells.
+    """
+    exact = right.gradients()
+    spanned: Arrays = {}
+    evidence = False
+    for i, D in enumerate(right.D):
+        name, got = f"W[{i}]", given[f"W[{i}]"]
+        if name not in wrong or f"b[{i}]" in wrong or got.shape != exact[name].shape:
+            continue
+        _, sizes, rows = np.linalg.svd(D, full_matrices=False)
+        rows = rows[sizes > np.finfo(np.float32).eps * max(D.shape) * sizes[0]]
+        spanned[name] = got @ rows.T @ rows
+        if len(rows) < D.shape[1] and p.b[i] is not None:
+            if not np.abs(got - spanned[name]).max() <= FITTED * np.abs(got).max():
+                return
+            evidence = True
+    if evidence:
+        sentence = "D[i] is right, so another matrix stands in for Z[i], as of another batch: dW[i] = Z[i]ᵀ D[i]"
+        yield Slip("stale_activation", sentence, {**exact, **spanned}, FITTED)
+
+
 def _norm(arrays: Arrays, names: list[str]) -> float:
     return float(np.sqrt(sum(float((arrays[name] ** 2).sum()) for name in names)))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from backsweep import _sweeps
 from backsweep._checks import Array
-from backsweep._faults import NEVER_FILLED, Arrays, bias_slips, fitted, slips
+from backsweep._faults import NEVER_FILLED, Arrays, bias_slips, fitted, other_activations, slips
 from backsweep._judging import Judged, Subject
 from backsweep._matching import Candidate, choose, roughly, scaled, weigh
 from backsweep._ratios import Reading, ratio, ratio_slips, read
@@ -78,23 +78,35 @@ def of_network(p: Problem, given: Arrays, wrong: Sequence[str], slack: dict[str,
     errors = {name: float(np.abs(given[name] - exact[name]).max()) for name in rest}
     candidates: list[Candidate] = []
     chosen: dict[str, Candidate] = {}
-    for more in _stages(p, f, right, given, rest, candidates):
+    for more in _stages(p, f, right, given, rest, candidates, chosen):
         candidates += more
-        chosen = choose(rest, candidates, slack, errors)
+        chosen.clear()
+        chosen.update(choose(rest, candidates, slack, errors))
         if set(chosen) == set(rest) and len({id(candidate) for candidate in chosen.values()}) <= 1:
             break
     findings |= {name: Finding(candidate.fault, candidate.sentence) for name, candidate in chosen.items()}
-    return {name: findings.get(name, Finding(None, UNKNOWN)) for name in wrong}
+    return {name: findings.get(name, Finding(None, _unknown(name, wrong, exact))) for name in wrong}
+
+
+def _unknown(name: str, wrong: Sequence[str], exact: Arrays) -> str:
+    """What can be said all the same: a right db[i] speaks for D[i]."""
+    i = name[2:-1]
+    if name[0] == "W" and f"b[{i}]" in exact and f"b[{i}]" not in wrong:
+        return f"{UNKNOWN}; db[{i}] is right, so look at Z[{i}] first: dW[{i}] = Z[{i}]ᵀ D[{i}]"
+    return UNKNOWN
 
 
 def _stages(
-    p: Problem, f: Forward, right: Backward, given: Arrays, wrong: Sequence[str], candidates: list[Candidate]
-) -> Iterator[list[Candidate]]:
-    """Slips, from the plainest to the least likely; the last stages build on the candidates before them."""
+    p: Problem, f: Forward, right: Backward, given: Arrays, wrong: Sequence[str], candidates: list[Candidate],
+    chosen: dict[str, Candidate],
+) -> Iterator[list[Candidate]]:  # fmt: skip
+    """Slips, from the plainest to the least likely; the last stages build on those before them."""
     plain = chain(bias_slips(p, right), ratio_slips(p, given, right.gradients(), wrong), slips(p, f, right))
     yield [weigh(slip, given) for slip in plain]
     yield scaled(candidates, wrong)
     yield [weigh(slip, given) for slip in fitted(p, f, right, given, wrong)]
+    if set(chosen) != set(wrong):
+        yield [weigh(slip, given) for slip in other_activations(p, right, given, wrong)]
     yield roughly(candidates)
 
 
