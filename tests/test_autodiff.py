@@ -38,6 +38,43 @@ def test_random_graphs_against_pytorch():
     assert fan_out > 400
 
 
+def test_conventions_are_jaxs():
+    """The same structures for the same arguments, of gradients, of Jacobians and of their Jacobians."""
+    jax = pytest.importorskip("jax")
+    rng = np.random.default_rng(5)
+    parameters = {"W": [rng.normal(size=(3, 4)), rng.normal(size=(4, 2))], "b": (rng.normal(size=4), None), "c": 1.5}
+    X = rng.normal(size=(5, 3))
+
+    def outputs(xp):
+        def f(p, X):
+            Z = xp.tanh(X @ p["W"][0] + p["b"][0])
+            return {"A": Z @ p["W"][1] * p["c"], "sums": (Z.sum(), xp.maximum(Z, 0).mean(axis=0))}
+
+        return f
+
+    def loss(xp):
+        return lambda p, X: (outputs(xp)(p, X)["A"] ** 2).sum() + outputs(xp)(p, X)["sums"][0]
+
+    def check(got, want):
+        (got, structure), (want, wanted) = jax.tree.flatten(got), jax.tree.flatten(want)
+        assert structure == wanted
+        for one, other in zip(got, want, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+    with jax.enable_x64(True):
+        for argnums in (0, 1, -1, (0, 1), (1, 0), (0,)):
+            for ours, theirs in ((bs.grad, jax.grad), (bs.value_and_grad, jax.value_and_grad)):
+                check(ours(loss(np), argnums)(parameters, X), theirs(loss(jax.numpy), argnums)(parameters, X))
+            check(bs.jacobian(outputs(np), argnums)(parameters, X),
+                  jax.jacrev(outputs(jax.numpy), argnums)(parameters, X))  # fmt: skip
+        check(bs.jacobian(bs.grad(loss(np)))(parameters, X), jax.jacrev(jax.grad(loss(jax.numpy)))(parameters, X))
+        value, pullback = bs.vjp(outputs(np), parameters, X)
+        wanted, their_pullback = jax.vjp(outputs(jax.numpy), parameters, X)
+        check(value, wanted)
+        G = jax.tree.map(lambda Z: rng.normal(size=np.shape(Z)), value)
+        check(pullback(G), their_pullback(jax.tree.map(jax.numpy.asarray, G)))
+
+
 # Networks as plain functions
 
 

@@ -365,7 +365,7 @@ def test_nothing_is_left_to_do():
 
 def public_things():
     """Every function, class, method and property that a user can reach by public names."""
-    modules = [bs, bs.functional, bs.reference]
+    modules = [bs, bs.functional, bs.reference, bs.calculus]
     for module in modules:
         yield module.__name__, module
         for name in module.__all__:

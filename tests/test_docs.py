@@ -43,6 +43,15 @@ def test_snippets_print_what_stands_beside_them(path, tmp_path, monkeypatch):
         assert printed.getvalue() == expected, code
 
 
+def test_the_readmes_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ((code, _),) = snippets(ROOT / "README.md")
+    namespace = {"__name__": "page"}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(code, "README.md", "exec", dont_inherit=True), namespace)
+    assert namespace["net"].evaluate(namespace["X_test"], namespace["y_test"])["accuracy"] > 0.85
+
+
 def test_every_section_has_snippets():
     sections = [path for path in NOTES if path.name != "README.md"]
     assert [path.name[:3] for path in sections] == ["3.0", "3.1", "3.2", "3.3"]
