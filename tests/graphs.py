@@ -109,4 +109,4 @@ class Graph:
             numpy, peer = OPERATIONS[name]
             arguments = [values[k] for k in taken]
             values.append(numpy(*arguments) if torch is None else peer(torch, *arguments))
-        return sum(values[k].mean() for k in self.ends)
+        return sum(np.mean(values[k]) if torch is None else values[k].mean() for k in self.ends)

@@ -13,6 +13,7 @@ import handwritten
 import numpy as np
 import pytest
 from backsweep.diagnosis import FAULTS
+from graphs import Graph
 
 ACTIVATIONS = list(handwritten.SIGMA)
 LOSSES = ["softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error", "mean_absolute_error", "huber",
@@ -289,6 +290,32 @@ def test_a_function_of_nested_arrays(dtype):
 def test_a_function_of_array_value():
     x = np.random.default_rng(0).normal(size=(3, 4))
     assert bs.check_gradients(bs.functional.softmax, x).ok
+
+
+def test_no_false_alarm_on_two_hundred_graphs():
+    rng, judged = np.random.default_rng(6), 0
+    for number in range(200):
+        graph = Graph(rng, nodes=int(rng.integers(5, 31)))
+        report = bs.check_gradients(graph, *graph.leaves)
+        assert report.ok, f"graph {number}\n{report}"
+        judged += sum(row.verdict == "right" for row in report.rows)
+    assert judged > 500
+
+
+def test_a_gradient_that_cancels_to_zero():
+    """A shift of all logits changes nothing: what is left of its gradient is rounding, and no fault."""
+    rng = np.random.default_rng(0)
+    Z, y = rng.normal(size=(13, 7)), rng.integers(0, 7, 13)
+
+    def f(shift, Z):
+        return bs.functional.softmax_cross_entropy(Z + shift, y)
+
+    assert 0 < abs(bs.grad(f)(0.3, Z)) < 1e-15
+    report = bs.check_gradients(f, 0.3, Z)
+    assert [row.verdict for row in report.rows] == ["not judged", "right"]
+    assert report.ok
+    wrong = bs.check_gradients(f, 0.3, Z, grads=(1e-3, bs.grad(f, argnums=1)(0.3, Z)))
+    assert [row.verdict for row in wrong.rows] == ["wrong", "right"]
 
 
 def test_an_operation_of_ones_own():

@@ -13,6 +13,7 @@ from backsweep._differences import FIRST_STEP
 from backsweep._judging import Subject, measured_noise
 
 TOLERANCES = {"float64": 1e-6, "float32": 1e-3}
+ROUNDING = 16.0  # units in the last place of the largest gradient, which those that cancel to zero may be off by
 
 
 def subjects(
@@ -38,12 +39,14 @@ def subjects(
     given = _given(f, primals, names, differentiable, grads, V)
     noise = measured_noise(value, list(points.values()))
     originals = {path: leaf for found in leaves for path, leaf in found.items()}
+    claims = {path: real_array(given[path], f"grads' {path}") for path in points if path in given}
+    magnitudes = [np.abs(claim[np.isfinite(claim)]).max(initial=0.0) for claim in claims.values()]
+    largest = float(max(magnitudes, default=0.0))
     parts = []
-    for path, point in points.items():
-        if path not in given:
-            continue
-        claimed = real_array(given[path], f"grads' {path}")
+    for path, claimed in claims.items():
+        point = points[path]
         coarse = any(array.dtype.kind == "f" and array.dtype.itemsize < 8 for array in (claimed, originals[path]))
+        dtype = np.float32 if coarse else np.float64
         parts.append(
             Subject(
                 path,
@@ -52,8 +55,8 @@ def subjects(
                 value,
                 noise,
                 FIRST_STEP * np.maximum(1.0, np.abs(point)),
-                TOLERANCES["float32" if coarse else "float64"] if tolerance is None else tolerance,
-                np.zeros(()),
+                TOLERANCES[np.dtype(dtype).name] if tolerance is None else tolerance,
+                np.asarray(ROUNDING * float(np.finfo(dtype).eps) * largest),
                 np.zeros(()),
                 None,
                 False,
