@@ -16,6 +16,7 @@ Arrays = dict[str, Array]
 
 NEVER_FILLED = "it is zero everywhere: it was never filled in"
 FITTED = 1e-5  # how near a fit must come
+PROGRESS = 0.95  # a step of the fit that leaves more of the distance than this share was the last
 STARTS = (0.0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the rate that makes a step as long as the parameters
 
 
@@ -272,20 +273,22 @@ def _fit(family: Callable[[float], Arrays], given: Arrays, names: list[str], uni
     def distance(rate: float) -> float:
         return float(np.nan_to_num(np.linalg.norm(residual(rate)), nan=np.inf))
 
-    rates = [share * unit for share in STARTS]
-    nearest = min(range(1, len(rates)), key=lambda k: distance(rates[k]))
-    rates += list(np.geomspace(rates[max(nearest - 1, 1)], rates[min(nearest + 1, len(STARTS) - 1)], len(STARTS)))
-    best, least = 0.0, np.inf
-    for start in sorted(rates, key=distance)[:3]:
+    coarse = [share * unit for share in STARTS]
+    far = {rate: distance(rate) for rate in coarse}
+    nearest = min(range(1, len(coarse)), key=lambda k: far[coarse[k]])
+    around = coarse[max(nearest - 1, 1)], coarse[min(nearest + 1, len(coarse) - 1)]
+    far |= {rate: distance(rate) for rate in np.geomspace(*around, len(STARTS))}
+    best, least = 0.0, far[0.0]
+    for start in sorted(far, key=far.__getitem__)[:3]:
         rate, reached = start, np.inf
         for _ in range(12):
             r = residual(rate)
             norm = float(np.linalg.norm(r))
-            if not norm < reached:
-                break
-            reached = norm
             if norm < least:
                 best, least = rate, norm
+            if not norm < PROGRESS * reached:
+                break
+            reached = norm
             J = (residual(rate + 1e-6 * unit) - r) / (1e-6 * unit)
             if not J @ J > 0:
                 break
