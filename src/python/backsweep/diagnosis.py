@@ -45,8 +45,6 @@ FAULTS = {
     "penalty": "a weight penalty that the loss does not have",
     "not_reduced": "not summed over what was broadcast",
 }
-
-
 WHOLE = 1e-4  # how near to a whole number a constant must be to be taken for one
 
 
@@ -181,7 +179,7 @@ def _readings(c: float, lengths: Collection[int]) -> list[Reading]:
 
     2 is more often an exponent, if no array has that length.
     """
-    times = max(c, 1 / c)
+    times = min(max(c, 1 / c), 1e15)
     size = round(times)
     found = [(-1.0, "sign", "its sign is flipped")]
     if (size > 2 or size in lengths) and abs(times - size) <= WHOLE * size:
