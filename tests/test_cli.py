@@ -15,8 +15,9 @@ from pathlib import Path
 import backsweep as bs
 import numpy as np
 import pytest
-from backsweep import cli, files
+from backsweep import files
 from backsweep.cli import main
+from backsweep.cli.train import split
 from backsweep.datasets import load_digits
 
 ROOT = Path(__file__).parents[1]
@@ -164,12 +165,12 @@ def test_options_reach_the_training(works, monkeypatch, options, kind, rate, dec
 def test_split_takes_a_share_of_each_class_and_leaves_one(share):
     groups = np.repeat([0, 1, 2, 3], [1, 2, 100, 250])
     np.random.default_rng(0).shuffle(groups)
-    train, test = cli._split(groups, share, seed=0)
+    train, test = split(groups, share, seed=0)
     assert sorted([*train, *test]) == list(range(len(groups)))
     for group, size in enumerate([1, 2, 100, 250]):
         assert abs((groups[test] == group).sum() - share * size) <= 1
         assert (groups[train] == group).any()
-    assert not np.array_equal(np.sort(test), np.sort(cli._split(groups, share, seed=1)[1])) or share == 0.01
+    assert not np.array_equal(np.sort(test), np.sort(split(groups, share, seed=1)[1])) or share == 0.01
 
 
 def test_rows_are_standardised_by_the_training_rows_alone(works):
@@ -501,6 +502,7 @@ ENDLESS = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have had it ignored
 from backsweep.cli import main
+from backsweep.cli.train import split
 sys.exit(main(["train", "--epochs", "1000000"]))
 """
 

@@ -120,7 +120,7 @@ def test_the_door_leads_to_core_and_pybind11_only():
 # Python: imports
 
 # Modules that sit on top: they may import what is not installed with us, and nothing imports them.
-EXTRAS = {"sklearn", "distributed", "cli", "plotting", "onnx", "__main__"}
+EXTRAS = {"sklearn", "distributed", "cli", "bench", "plotting", "onnx", "__main__"}
 
 
 def module_name(path):

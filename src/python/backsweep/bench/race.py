@@ -1,0 +1,202 @@
+"""The race: every peer is checked against the reference, and those that agree take turns.
+
+Peers run in processes of their own; the turns of all of them alternate, so that what the machine does meanwhile falls
+on all alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from backsweep.bench import agreement
+from backsweep.bench.machine import on_cores
+from backsweep.bench.peers import OURS, REFERENCE, Peer
+from backsweep.bench.process import PeerError, PeerProcesses
+from backsweep.bench.workloads import AnyWorkload
+
+Say = Callable[[str], object]
+
+TIMED, WRONG, FAILED = "timed", "wrong", "failed"
+FEWEST_TURNS = 3
+
+
+@dataclass
+class Figure:
+    """What came of one peer on one workload.
+
+    `medians` holds one median for each process, in seconds of a step or a call; `memory` is the peak in MiB of a
+    process that took the data and trained one epoch of it.
+    """
+
+    workload: str
+    peer: str
+    cores: int
+    status: str = TIMED
+    reason: str = ""
+    difference: float | None = None  # from the reference, as a share of the way it has gone
+    limit: float | None = None
+    medians: list[float] = field(default_factory=list)
+    best: float | None = None
+    turns: int = 0
+    memory: float | None = None
+    flops: float = 0.0
+    peak: float | None = None  # FLOP/s of the cores in this run, where it was measured
+
+    @property
+    def median(self) -> float | None:
+        return statistics.median(self.medians) if self.status == TIMED else None
+
+    @property
+    def share_of_peak(self) -> float | None:
+        return None if self.median is None or self.peak is None else self.flops / self.median / self.peak
+
+    def fail(self, status: str, reason: str) -> None:
+        """Whatever has been timed of it counts no more."""
+        self.status, self.reason, self.medians, self.best = status, reason, [], None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a race is run."""
+
+    cores: int = 1
+    turns: int = 7  # of each peer, in each process
+    processes: int = 1  # of each peer, one after another
+    share: float = 1.0  # of the steps of a turn
+    seconds: float = 30.0  # for the turns of a workload in a process; at least three are taken nevertheless
+    patience: float = 120.0  # for a peer to start, to compile, to agree
+
+
+def best_peer(figures: Sequence[Figure]) -> float | None:
+    """The smallest median but ours."""
+    others = [f.median for f in figures if f.peer != OURS and f.median is not None]
+    return min(others) if others else None
+
+
+class Race:
+    """Races with the same peers and settings.
+
+    Parameters
+    ----------
+    peers : sequence of Peer
+    settings : Settings
+    say : function
+        Told what happens, a line of text at a time.
+    measure_peak : function, optional
+        FLOP/s that so many cores can do; measured before and after the turns of each workload.
+    """
+
+    def __init__(
+        self,
+        peers: Sequence[Peer],
+        settings: Settings,
+        say: Say = lambda line: None,
+        measure_peak: Callable[[int], float] | None = None,
+    ) -> None:
+        self.peers, self.settings, self.say, self.measure_peak = peers, settings, say, measure_peak
+
+    def run(self, w: AnyWorkload) -> list[Figure]:
+        """The figures of a workload, one for each peer that can do it; each in a process of this workload's own.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many cores.
+        PeerError
+            If the reference itself fails.
+        """
+        figures = self._figures(w)
+        with on_cores(self.settings.cores):
+            for _ in range(self.settings.processes):
+                with PeerProcesses(self.settings.cores) as processes:
+                    self._heat(w, figures, processes)
+        return figures
+
+    def run_all(self, workloads: Sequence[AnyWorkload]) -> Iterator[list[Figure]]:
+        """As `run` for one workload after another, with one process a peer for all: sooner done.
+
+        The figures' `memory` is None, for what a process holds of one workload shows in the next.
+        """
+        with on_cores(self.settings.cores), PeerProcesses(self.settings.cores) as processes:
+            for w in workloads:
+                figures = self._figures(w)
+                self._heat(w, figures, processes)
+                for figure in figures:
+                    figure.memory = None
+                yield figures
+
+    def _figures(self, w: AnyWorkload) -> list[Figure]:
+        return [Figure(w.name, p.name, self.settings.cores, flops=w.flops) for p in self.peers if w.kind in p.kinds]
+
+    def _heat(self, w: AnyWorkload, figures: list[Figure], processes: PeerProcesses) -> None:
+        """Check all peers, and let those that agree take turns."""
+        peers = {peer.name: peer for peer in self.peers}
+        with tempfile.TemporaryDirectory() as folder:
+            for figure in _timed(figures):
+                self.say(f"{w.name}: {figure.peer} starts and is checked")
+                try:
+                    self._prepare(w, peers[figure.peer], figure, processes, Path(folder))
+                except PeerError as error:
+                    figure.fail(FAILED, str(error))
+                    processes.end(figure.peer)
+        peaks = [self.measure_peak(self.settings.cores)] if self.measure_peak else []
+        self._take_turns(w, figures, processes)
+        peaks += [self.measure_peak(self.settings.cores)] if self.measure_peak else []
+        for figure in figures:
+            figure.peak = max([*peaks, figure.peak or 0.0]) if peaks else None
+
+    def _prepare(self, w: AnyWorkload, peer: Peer, figure: Figure, processes: PeerProcesses, folder: Path) -> None:
+        """Warm the peer up, and see whether it agrees with the reference."""
+        process, patience = processes.of(peer), self.settings.patience
+        arguments = {"workload": dataclasses.asdict(w), "threads": self.settings.cores}
+        process.ask("start", patience, module=peer.module, **arguments)
+        figure.memory = process.ask("load", patience, share=self.settings.share)["memory"]
+        for optimizer in agreement.checks(w):
+            results = str(folder / f"{optimizer}.npz")
+            if not os.path.exists(results):
+                judge = processes.of(REFERENCE)
+                judge.ask("start", None, module=REFERENCE.module, **arguments)
+                judge.ask("check", None, optimizer=optimizer, reference=results)
+            answer = process.ask("check", patience, optimizer=optimizer, reference=results)
+            difference, limit = answer["difference"], answer["limit"]
+            # Of two checks the one is kept that comes nearer to its limit.
+            if figure.limit is None or difference / limit >= (figure.difference or 0.0) / figure.limit:
+                figure.difference, figure.limit = difference, limit
+            if not difference <= limit:
+                after = f"after {agreement.STEPS} steps of {optimizer}" if optimizer else "in its output"
+                figure.fail(WRONG, f"differs from the reference by {difference:.2g} {after}, more than {limit:.2g}")
+                self.say(f"{w.name}: {peer.name} is wrong: it {figure.reason}")
+                return
+
+    def _take_turns(self, w: AnyWorkload, figures: list[Figure], processes: PeerProcesses) -> None:
+        peers = {peer.name: peer for peer in self.peers}
+        times: dict[str, list[float]] = {figure.peer: [] for figure in figures}
+        began = time.monotonic()
+        for turn in range(self.settings.turns):
+            if turn >= FEWEST_TURNS and (time.monotonic() - began) * (turn + 1) / turn > self.settings.seconds:
+                break
+            self.say(f"{w.name}: turn {turn + 1} of {self.settings.turns}")
+            for figure in _timed(figures):
+                try:
+                    answer = processes.of(peers[figure.peer]).ask("turn", self.settings.patience, number=turn + 1)
+                    times[figure.peer].append(answer["seconds"])
+                except PeerError as error:
+                    figure.fail(FAILED, str(error))
+                    processes.end(figure.peer)
+        for figure in _timed(figures):
+            seconds = times[figure.peer]
+            figure.medians.append(statistics.median(seconds))
+            figure.best = min([*seconds, figure.best or math.inf])
+            figure.turns += len(seconds)
+
+
+def _timed(figures: list[Figure]) -> list[Figure]:
+    return [figure for figure in figures if figure.status == TIMED]

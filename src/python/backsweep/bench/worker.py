@@ -1,0 +1,116 @@
+"""One peer in a process of its own: ``python -m backsweep.bench.worker``.
+
+It reads a request a line from standard input and answers a line on the file that was its standard output, both JSON;
+what libraries print goes to standard error. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from backsweep._checks import Array
+from backsweep.bench import agreement
+from backsweep.bench.machine import peak_memory
+from backsweep.bench.workloads import Training, restored
+
+SECONDS_OF_CALLS = 0.02  # of a turn of forward passes
+
+
+class Worker:
+    """A peer and a workload: checked, warmed up, and then timed a turn at a time."""
+
+    def __init__(self, module: str, workload: dict[str, Any], threads: int) -> None:
+        self.peer = importlib.import_module(module)
+        self.w = restored(workload)
+        self.threads = threads
+
+    def check(self, optimizer: str | None, reference: str | None) -> dict[str, float]:
+        """Write the peer's results to `reference` if it is not there, else compare them with what is."""
+        results = self._results(optimizer)
+        assert reference is not None
+        if not os.path.exists(reference):
+            np.savez(reference, *results)
+            return {}
+        start = [] if optimizer is None else [array for pair in self.w.parameters() for array in pair]
+        with np.load(reference) as arrays:
+            want = [arrays[name] for name in arrays.files]
+        return {
+            "difference": agreement.distance(results, want) / agreement.size(want, start),
+            "limit": agreement.limit(self.w, want, start, optimizer),
+        }
+
+    def _results(self, optimizer: str | None) -> list[Array]:
+        w = self.w
+        if isinstance(w, Training):
+            assert optimizer is not None
+            X, y = w.data(agreement.STEPS)
+            trainer = self.peer.Trainer(w, X, y, optimizer, self.threads)
+            trainer.epoch(np.random.default_rng(3).permutation(len(X)))
+            return list(trainer.parameters())
+        return [self.peer.Predictor(w, w.rows(w.batch_size), self.threads).forward()]
+
+    def load(self, share: float) -> dict[str, float]:
+        """Take the data for turns of so large a share, compile, allocate, warm up; the peak of memory until then."""
+        w = self.w
+        if isinstance(w, Training):
+            self.steps = w.steps(share)
+            X, y = w.data(self.steps)
+            self.trainer = self.peer.Trainer(w, X, y, w.optimizer, self.threads)
+            self.rows = len(X)
+            self.turn(0)
+        else:
+            self.predictor = self.peer.Predictor(w, w.rows(w.batch_size), self.threads)
+            self.calls = 1
+            while (seconds := self.turn(0)["seconds"] * self.calls) < SECONDS_OF_CALLS / 2:
+                self.calls *= 2
+            self.calls = max(1, round(self.calls * SECONDS_OF_CALLS / seconds))
+        return {"memory": peak_memory()}
+
+    def turn(self, number: int) -> dict[str, float]:
+        """Seconds of a step, or of a call, in one turn; its rows are in the same order for every peer."""
+        if isinstance(self.w, Training):
+            order = np.random.default_rng(number).permutation(self.rows)
+            started = time.perf_counter()
+            self.trainer.epoch(order)
+            return {"seconds": (time.perf_counter() - started) / self.steps}
+        forward = self.predictor.forward
+        started = time.perf_counter()
+        for _ in range(self.calls):
+            forward()
+        return {"seconds": (time.perf_counter() - started) / self.calls}
+
+
+def requests() -> Iterator[dict[str, Any]]:
+    for line in sys.stdin:
+        yield json.loads(line)
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    worker: Worker | None = None
+    for request in requests():
+        what = request.pop("do")
+        try:
+            if what == "start":
+                worker, answer = Worker(**request), {}
+            else:
+                assert worker is not None
+                answer = getattr(worker, what)(**request)
+        except Exception as error:  # of whatever library: it is the answer, and the end of this peer
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)
+        if "error" in answer:
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""What the commands have in common on the command line."""
+
+from __future__ import annotations
+
+import argparse
+
+DATA = (
+    "a CSV, gzipped or not; an NPZ with X, y and possibly X_test, y_test; or a folder of IDX files named like MNIST's. "
+    "Left out: the UCI digits, which come with the package"
+)
+HEADER = "whether a CSV's first line names its columns; auto: {auto}"
+
+
+def add_threads(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--threads", type=int, metavar="N", help="default: what the work is worth")
+
+
+def widths(text: str) -> list[int]:
+    try:
+        return [int(width) for width in text.split(",")] if text.strip() else []
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected widths such as 128,64, got {text!r}") from None
+
+
+def header(choice: str) -> bool | None:
+    return None if choice == "auto" else choice == "yes"
