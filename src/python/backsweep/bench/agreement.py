@@ -10,11 +10,8 @@ from backsweep.bench.workloads import AnyWorkload, Training
 STEPS = 20  # after which the parameters are compared
 
 UNIT = float(np.finfo(np.float32).eps) / 2  # u: the largest relative error of one rounding
-
-
-def gamma(n: int) -> float:
-    """The largest relative error of n roundings one after another."""
-    return n * UNIT / (1 - n * UNIT)
+LAMBDA = 4.0  # n roundings err by more than λ √n u with a probability of 2 exp(-λ²/2) at most (Higham and Mary, 2019)
+ADAM = 0.1
 
 
 def norm(arrays: list[Array]) -> float:
@@ -22,11 +19,7 @@ def norm(arrays: list[Array]) -> float:
 
 
 def distance(got: list[Array], want: list[Array]) -> float:
-    """The norm of the difference of all arrays together; infinite where a shape is another or a value not finite.
-
-    A sum that comes out on the other side of a kink changes one sample's share of a few weights, in any float32
-    program: so it is the distance of all weights together, not that of the worst one.
-    """
+    """The norm of the difference of all arrays together; infinite where a shape is another or a value not finite."""
     if [array.shape for array in got] != [array.shape for array in want]:
         return np.inf
     apart = norm([a.astype(np.float64) - b for a, b in zip(got, want, strict=True)])
@@ -36,15 +29,19 @@ def distance(got: list[Array], want: list[Array]) -> float:
 def limit(w: AnyWorkload, want: list[Array], start: list[Array], optimizer: str | None) -> float:
     """How far a right float32 program may be from the reference, as a share of `size`.
 
-    A gradient's entries are sums, through all layers, of so many terms; a step rounds each parameter once. Adam
-    divides a gradient by its own size, so an entry near 0 turns a small error into one as large as the step: with
-    errors of a share r there is a share of about r such entries, and the norm of all errors is about √r.
+    Entries are sums, through all layers, of so many terms: they err by a share r. A step rounds each parameter once
+    more. And a share of about r of all samples and units comes out on the other side of relu's kink, in any float32
+    program: each adds or takes one of the contributions to a gradient, and the norm of them all is about √r of its.
+
+    Adam makes a whole step of the smallest gradient, so one sample at a kink can turn all weights of a unit that few
+    others reach. Its check is coarse, and tells another formula, not rounding.
     """
-    share = 2 * gamma(w.longest_sum)
+    if optimizer == "adam":
+        return ADAM
+    r = LAMBDA * float(np.sqrt(w.longest_sum)) * UNIT
     if optimizer is None:
-        return share
-    share += STEPS * UNIT * norm(start) / size(want, start)
-    return float(np.sqrt(share)) if optimizer == "adam" else share
+        return r
+    return r + float(np.sqrt(r)) + STEPS * UNIT * norm(start) / size(want, start)
 
 
 def size(want: list[Array], start: list[Array]) -> float:

@@ -19,6 +19,7 @@ from backsweep.bench.race import Figure, best_peer
 from backsweep.bench.workloads import WORKLOADS
 
 SCHEMA = 1
+DERIVED = ("median", "share_of_peak")  # written for whoever reads the file, computed from the others
 
 
 def seconds(value: float) -> str:
@@ -57,7 +58,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 def as_json(figure: Figure) -> dict[str, Any]:
     """A figure and what follows from it; what is not finite is null."""
-    entry = {**dataclasses.asdict(figure), "median": figure.median, "share_of_peak": figure.share_of_peak}
+    entry = {**dataclasses.asdict(figure), **{name: getattr(figure, name) for name in DERIVED}}
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
 
 
@@ -82,3 +83,26 @@ def run_as_json(figures: Sequence[Figure], command: str) -> dict[str, Any]:
 def document(runs: Sequence[dict[str, Any]]) -> str:
     """The text of a file of runs."""
     return json.dumps({"schema": SCHEMA, "runs": list(runs)}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def figures_of(text: str) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """The figures in the text of such a file, and the runs without them.
+
+    Raises
+    ------
+    ValueError
+        If the text is not what `document` writes.
+    """
+    try:
+        content = json.loads(text)
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema must be {SCHEMA}, got {content['schema']!r}")
+        figures = [
+            Figure(**{name: value for name, value in entry.items() if name not in DERIVED})
+            for run in content["runs"]
+            for entry in run["figures"]
+        ]
+        runs = [{name: value for name, value in run.items() if name != "figures"} for run in content["runs"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"text must be a file of runs, got something else: {error}") from None
+    return figures, runs
