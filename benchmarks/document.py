@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import charts
-from backsweep.bench import report
+from backsweep.bench import report, results
 from backsweep.bench.peers import OURS, PEERS
 from backsweep.bench.race import Figure, best_peer
 from backsweep.bench.workloads import FORWARD, GRID, GROWTH, TRAINING, WORKLOADS
@@ -28,11 +28,12 @@ SUMMARY_PEERS = (OURS, "JAX", "PyTorch", "scikit-learn")
 Figures = dict[tuple[str, int], dict[str, Figure]]  # of a workload on so many cores, by peer
 
 
-def gathered(figures: list[Figure]) -> Figures:
+def gathered(runs: list[results.Run]) -> Figures:
     """The figures by workload and cores; of two of one kind the later counts."""
     found: Figures = {}
-    for figure in figures:
-        found.setdefault((figure.workload, figure.cores), {})[figure.peer] = figure
+    for run in runs:
+        for figure in run.figures:
+            found.setdefault((figure.workload, figure.cores), {})[figure.peer] = figure
     return found
 
 
@@ -87,12 +88,20 @@ def faults(figures: Figures, names: list[str], cores: int) -> str:
     return "\n\n" + "\n".join(lines) if lines else ""
 
 
-def summary(figures: Figures) -> str:
+def summary(figures: Figures, runs: list[results.Run]) -> str:
+    """The table of README, and what it is of."""
     rows = [
         [str(WORKLOADS[name]), *(time_of(figures.get((name, 1), {}).get(peer)) for peer in SUMMARY_PEERS)]
         for name in SUMMARY
     ]
-    return markdown(["a training step on one core, float32", *SUMMARY_PEERS], rows)
+    text = markdown(["a training step on one core, float32", *SUMMARY_PEERS], rows)
+    of = [run for run in runs if any(f.workload in SUMMARY and f.cores == 1 for f in run.figures)]
+    if not of:
+        return text
+    last = of[-1]
+    versions = ", ".join(f"{peer} {last.versions[peer]}" for peer in SUMMARY_PEERS if peer in last.versions)
+    where = f"{last.machine['processor']} ({last.machine['instruction set']}), {last.date[:10]}"
+    return f"{text}\n\nMedians on {where}; {versions}."
 
 
 def best_turns(figures: Figures) -> str:
@@ -145,21 +154,22 @@ def memory(figures: Figures) -> str:
     return markdown(["MiB", *peers], rows)
 
 
-def machines(runs: list[dict]) -> str:
+def machines(runs: list[results.Run]) -> str:
     """Where the figures come from, a line for each run."""
     lines = []
     for run in runs:
-        versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-        machine = run["machine"]
-        where = f"{machine['processor']} ({machine['instruction_set']}), {machine['system']}"
-        lines.append(f"- {run['date'][:10]}, `{run['command']}`: {where}; {versions}")
+        versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+        where = f"{run.machine['processor']} ({run.machine['instruction set']}), {run.machine['system']}"
+        peaks = {f.cores: f.peak for f in run.figures if f.peak is not None}
+        peak = "".join(f"; FMA peak {flops / 1e9:.0f} GFLOP/s on {n} core{'s' * (n > 1)}" for n, flops in peaks.items())
+        lines.append(f"- {run.date[:10]}, `{run.command}`: {where}{peak}; {versions}")
     return "\n".join(lines)
 
 
-def tables(figures: Figures, runs: list[dict]) -> dict[str, str]:
+def tables(figures: Figures, runs: list[results.Run]) -> dict[str, str]:
     """The text for every name of a table."""
     return {
-        "summary": summary(figures),
+        "summary": summary(figures, runs),
         "training": times(figures, [w.name for w in TRAINING]),
         "best": best_turns(figures),
         "scaling": scaling(figures),
@@ -202,8 +212,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a table is not of the figures")
     arguments = parser.parse_args(argv)
 
-    found, runs = report.figures_of(arguments.json.read_text(encoding="utf-8"))
-    figures = gathered(found)
+    runs = results.runs_in(arguments.json.read_text(encoding="utf-8"))
+    figures = gathered(runs)
     content = tables(figures, runs)
     stale = []
     for path in arguments.texts:

@@ -13,7 +13,6 @@ all figures to `--json`; `benchmarks/document.py` makes the charts and tables of
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from functools import partial
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import peak
-from backsweep.bench import report
+from backsweep.bench import report, results
 from backsweep.bench.peers import PEERS, chosen_peers
 from backsweep.bench.race import Figure, Race, Settings
 from backsweep.bench.workloads import GROUPS, AnyWorkload, chosen
@@ -56,13 +55,13 @@ def peers_of(w: AnyWorkload, wanted: str | None) -> list[Any]:
     return [p for p in PEERS.values() if p.version is not None and p.name not in SLOW.get(w.group, ())]
 
 
-def kept(path: Path, figures: list[Figure]) -> list[dict[str, Any]]:
+def kept(path: Path, figures: list[Figure]) -> list[results.Run]:
     """The runs of a file, without the figures of workloads and numbers of cores that there are new ones of."""
     anew = {(figure.workload, figure.cores) for figure in figures}
-    runs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    runs = results.runs_in(path.read_text(encoding="utf-8"))
     for run in runs:
-        run["figures"] = [f for f in run["figures"] if (f["workload"], f["cores"]) not in anew]
-    return [run for run in runs if run["figures"]]
+        run.figures = [figure for figure in run.figures if (figure.workload, figure.cores) not in anew]
+    return [run for run in runs if run.figures]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -81,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         figures += of_one
         # After each workload, so that a run which is stopped has not been for nothing.
         earlier = kept(arguments.json, figures) if arguments.append and arguments.json.exists() else []
-        text = report.document([*earlier, report.run_as_json(figures, command)])
+        text = results.text_of([*earlier, results.run_of(figures, command)])
         arguments.json.write_text(text, encoding="utf-8")
     return 0 if all(figure.status == "timed" for figure in figures) else 1
 

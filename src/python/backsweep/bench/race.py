@@ -180,10 +180,11 @@ class Race:
         peers = {peer.name: peer for peer in self.peers}
         times: dict[str, list[float]] = {figure.peer: [] for figure in figures}
         began = time.monotonic()
-        for turn in range(self.settings.turns):
+        turns = self.settings.turns * w.turns
+        for turn in range(turns):
             if turn >= FEWEST_TURNS and (time.monotonic() - began) * (turn + 1) / turn > self.settings.seconds:
                 break
-            self.say(f"{w.name}: turn {turn + 1} of {self.settings.turns}")
+            self.say(f"{w.name}: turn {turn + 1} of {turns}")
             for figure in _timed(figures):
                 try:
                     answer = processes.of(peers[figure.peer]).ask("turn", self.settings.patience, number=turn + 1)

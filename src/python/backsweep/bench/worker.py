@@ -69,6 +69,7 @@ class Worker:
         else:
             self.predictor = self.peer.Predictor(w, w.rows(w.batch_size), self.threads)
             self.calls = 1
+            self.turn(0)  # the first call compiles, or finds its pages: it says nothing of the others
             while (seconds := self.turn(0)["seconds"] * self.calls) < SECONDS_OF_CALLS / 2:
                 self.calls *= 2
             self.calls = max(1, round(self.calls * SECONDS_OF_CALLS / seconds))

@@ -65,6 +65,7 @@ class Training(Workload):
 
     kind: ClassVar[str] = "training"
     unit: ClassVar[str] = "step"
+    turns: ClassVar[int] = 1
 
     @property
     def flops(self) -> float:
@@ -94,6 +95,7 @@ class Forward(Workload):
 
     kind: ClassVar[str] = "forward"
     unit: ClassVar[str] = "call"
+    turns: ClassVar[int] = 5  # short ones, for each that is asked for
 
     @property
     def flops(self) -> float:

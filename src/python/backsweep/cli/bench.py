@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     # Here, for the other commands need none of it.
-    from backsweep.bench import report
+    from backsweep.bench import report, results
     from backsweep.bench.peers import PEERS, SHORT_PEERS, chosen_peers
     from backsweep.bench.race import Race, Settings
     from backsweep.bench.workloads import SHORT, chosen
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         figures += of_one
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
-            file.write(report.document([report.run_as_json(figures, "backsweep bench")]))
+            file.write(results.text_of([results.run_of(figures, "backsweep bench")]))
     return 0 if all(figure.status == "timed" for figure in figures) else 1
 
 
