@@ -72,7 +72,7 @@ def times(figures: Figures, names: list[str], cores: int = 1) -> str:
     rows = []
     for name in names:
         by_peer = figures[name, cores]
-        label = f"{name}: {WORKLOADS[name]}" if name in map(str, "ABCDEFG") else str(WORKLOADS[name])
+        label = f"{name}: {WORKLOADS[name]}" if WORKLOADS[name] in TRAINING else str(WORKLOADS[name])
         rows.append([label, *(time_of(by_peer.get(peer)) for peer in peers), ratio_of(by_peer),
                      share_of(by_peer.get(OURS))])  # fmt: skip
     return markdown(header, rows) + faults(figures, names, cores)

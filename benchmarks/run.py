@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import peak
 from backsweep.bench import report, results
 from backsweep.bench.peers import PEERS, chosen_peers
 from backsweep.bench.race import Figure, Race, Settings
-from backsweep.bench.workloads import GROUPS, AnyWorkload, chosen
+from backsweep.bench.workloads import GROUPS, AnyWorkload, Training, chosen
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "performance.json"
@@ -40,7 +42,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     add("--cores", type=int, default=1, help="the process and its peers keep to so many; default: 1")
     add("--processes", type=int, default=1, help="of each peer, one after another; default: 1")
     add("--turns", type=int, default=7, help="of each peer in each process; default: 7")
-    add("--seconds", type=float, default=6.0, help="for a workload's turns, of which three are taken in any case")
+    add("--seconds", type=float, default=5.0, help="for a workload's turns, of which three are taken in any case")
     add("--patience", type=float, default=180.0, help="seconds for a peer to compile or to agree; default: 180")
     add("--share", type=float, default=1.0, help="of the steps of a turn; default: 1")
     add("--no-peak", action="store_true", help="leave out the FMA peak, which needs a C++ compiler")
@@ -53,6 +55,21 @@ def peers_of(w: AnyWorkload, wanted: str | None) -> list[Any]:
     if wanted:
         return chosen_peers(wanted.split(","))
     return [p for p in PEERS.values() if p.version is not None and p.name not in SLOW.get(w.group, ())]
+
+
+def keeps_processes(w: AnyWorkload) -> bool:
+    """Whether a peer's process may go on from one workload to the next: where memory is no figure of interest."""
+    return w.group == "grid" or (isinstance(w, Training) and w.group == "growth" and w.all_rows is None)
+
+
+def raced(
+    workloads: list[AnyWorkload], wanted: str | None, settings: Settings, say: Any, measure: Any
+) -> Iterator[list[Figure]]:
+    """The figures of each workload in turn."""
+    for (_, keeps), some in groupby(workloads, lambda w: (w.group, keeps_processes(w))):
+        together = list(some)
+        race = Race(peers_of(together[0], wanted), settings, say, measure)
+        yield from race.run_all(together) if keeps and settings.processes == 1 else map(race.run, together)
 
 
 def kept(path: Path, figures: list[Figure]) -> list[results.Run]:
@@ -74,8 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     say = partial(print, "  ", file=sys.stderr, flush=True)
     command = shlex.join(["python", "benchmarks/run.py", *(sys.argv[1:] if argv is None else argv)])
     figures: list[Figure] = []
-    for w in chosen(arguments.workloads):
-        of_one = Race(peers_of(w, arguments.peers), settings, say, measure).run(w)
+    for of_one in raced(chosen(arguments.workloads), arguments.peers, settings, say, measure):
         print(report.table(of_one), end="\n\n", flush=True)
         figures += of_one
         # After each workload, so that a run which is stopped has not been for nothing.

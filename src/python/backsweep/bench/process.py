@@ -24,7 +24,7 @@ class PeerProcess:
     def __init__(self, threads: int) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "backsweep.bench.worker"],
+            [sys.executable, "-P", "-m", "backsweep.bench.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0, env=environment(threads),
         )  # fmt: skip
         assert self._process.stdout is not None

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from backsweep.bench import agreement
 from backsweep.bench.machine import on_cores
 from backsweep.bench.peers import OURS, REFERENCE, Peer
-from backsweep.bench.process import PeerError, PeerProcesses
+from backsweep.bench.process import PeerError, PeerProcess, PeerProcesses
 from backsweep.bench.workloads import AnyWorkload
 
 Say = Callable[[str], object]
@@ -110,7 +111,7 @@ class Race:
         ------
         ValueError
             If there are not so many cores.
-        PeerError
+        RuntimeError
             If the reference itself fails.
         """
         figures = self._figures(w)
@@ -162,9 +163,7 @@ class Race:
         for optimizer in agreement.checks(w):
             results = str(folder / f"{optimizer}.npz")
             if not os.path.exists(results):
-                judge = processes.of(REFERENCE)
-                judge.ask("start", None, module=REFERENCE.module, **arguments)
-                judge.ask("check", None, optimizer=optimizer, reference=results)
+                _judge(processes.of(REFERENCE), optimizer, results, arguments)
             answer = process.ask("check", patience, optimizer=optimizer, reference=results)
             difference, limit = answer["difference"], answer["limit"]
             # Of two checks the one is kept that comes nearer to its limit.
@@ -197,6 +196,15 @@ class Race:
             figure.medians.append(statistics.median(seconds))
             figure.best = min([*seconds, figure.best or math.inf])
             figure.turns += len(seconds)
+
+
+def _judge(process: PeerProcess, optimizer: str | None, results: str, arguments: dict[str, Any]) -> None:
+    """Have the reference write its results there."""
+    try:
+        process.ask("start", None, module=REFERENCE.module, **arguments)
+        process.ask("check", None, optimizer=optimizer, reference=results)
+    except PeerError as error:
+        raise RuntimeError(f"the reference failed: {error}") from None
 
 
 def _timed(figures: list[Figure]) -> list[Figure]:

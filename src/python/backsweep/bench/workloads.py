@@ -13,7 +13,7 @@ from backsweep._checks import Array
 LEARNING_RATES = {"sgd": 0.01, "adam": 1e-3}
 
 # What a peer does in one turn: long enough to be timed, short enough that turns alternate.
-FLOPS_IN_A_TURN = 2e10
+FLOPS_IN_A_TURN = 1e10
 MOST_STEPS_IN_A_TURN = 1000
 
 
