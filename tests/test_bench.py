@@ -1,4 +1,7 @@
-"""The benchmarks: what they count, and that a peer which is wrong is said to be wrong."""
+"""The benchmarks: what they count, and that a peer which is wrong is said to be wrong.
+
+Longer than 300 lines because it follows a figure from the weights that every peer starts from to the page.
+"""
 
 import dataclasses
 import json

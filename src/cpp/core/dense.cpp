@@ -41,8 +41,8 @@ void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> W, C
 }
 
 template <class T>
-void dense_gradient(ConstMatrix<T> Z, ConstMatrix<T> D_rows, Matrix<T> dW, const Companions<T>& companions) {
-  kernels<T>().product(true, Z, D_rows, nullptr, dW, {false, companions});
+void dense_gradient(ConstMatrix<T> Z, ConstMatrix<T> D_rows, Matrix<T> dW, const Ahead<T>& ahead) {
+  kernels<T>().product(true, Z, D_rows, nullptr, dW, {false, ahead});
 }
 
 template <class T>
@@ -76,10 +76,10 @@ void Dense<T>::backward(const T* theta, ConstMatrix<T> A, ConstMatrix<T> Z_next,
 // A block is some rows of dW, so it needs as many rows of Z; with the last comes db, as the row of the ones.
 template <class T>
 void Dense<T>::gradient(std::size_t block, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block,
-                        const Companions<T>& companions) const {
+                        const Ahead<T>& ahead) const {
   const std::size_t begin = block * block_rows_;
   const std::size_t rows = gradient_block(block).size() / n_out_;
-  dense_gradient<T>(Z.row_range(begin, rows), D_rows, {dtheta_block, rows, n_out_, n_out_}, companions);
+  dense_gradient<T>(Z.row_range(begin, rows), D_rows, {dtheta_block, rows, n_out_, n_out_}, ahead);
 }
 
 template <class T>
@@ -94,12 +94,12 @@ Slice Dense<T>::gradient_block(std::size_t block) const {
   return {begin * n_out_, last ? parameters() : (begin + block_rows_) * n_out_};
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                    \
-  template void dense_forward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>,   \
-                                 Matrix<T>);                                                        \
-  template void dense_backward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, ConstMatrix<T>,       \
-                                  ConstMatrix<T>, Matrix<T>, Matrix<T>);                            \
-  template void dense_gradient<T>(ConstMatrix<T>, ConstMatrix<T>, Matrix<T>, const Companions<T>&); \
+#define BACKSWEEP_INSTANTIATE(T)                                                                  \
+  template void dense_forward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, \
+                                 Matrix<T>);                                                      \
+  template void dense_backward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, ConstMatrix<T>,     \
+                                  ConstMatrix<T>, Matrix<T>, Matrix<T>);                          \
+  template void dense_gradient<T>(ConstMatrix<T>, ConstMatrix<T>, Matrix<T>, const Ahead<T>&);    \
   template class Dense<T>;
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

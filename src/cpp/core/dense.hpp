@@ -20,8 +20,7 @@ void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> W, C
 
 // dW = Z D_rows, where D_rows(m, n_out) is Dᵀ. A row of ones in Z gives db: the column sums of D_rows.
 template <class T>
-void dense_gradient(ConstMatrix<T> Z, ConstMatrix<T> D_rows, Matrix<T> dW,
-                    const Companions<T>& companions = {});
+void dense_gradient(ConstMatrix<T> Z, ConstMatrix<T> D_rows, Matrix<T> dW, const Ahead<T>& ahead = {});
 
 // The layer of these three. Parameters: W (n_in, n_out) row by row, then b (n_out) where there is a bias.
 template <class T>
@@ -43,7 +42,7 @@ class Dense final : public Layer<T> {
   std::size_t gradient_blocks() const override;
   Slice gradient_block(std::size_t block) const override;
   void gradient(std::size_t block, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block,
-                const Companions<T>& companions) const override;
+                const Ahead<T>& ahead) const override;
 
  private:
   Matrix<const T> W(const T* theta) const { return {theta, n_in_, n_out_, n_out_}; }

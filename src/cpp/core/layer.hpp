@@ -46,11 +46,11 @@ class Layer {
 
   // The parameters fall into blocks that depend on the layer alone. Different blocks may be computed by
   // different threads, each from all samples of the batch: no partial sums, so no order to keep.
-  // Z(n_in + 1, m) ends in a row of ones here; the companions are laid out like the block.
+  // Z(n_in + 1, m) ends in a row of ones here; what is read ahead is laid out like the block.
   virtual std::size_t gradient_blocks() const = 0;
   virtual Slice gradient_block(std::size_t block) const = 0;
   virtual void gradient(std::size_t block, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block,
-                        const Companions<T>& companions) const = 0;
+                        const Ahead<T>& ahead) const = 0;
 
   // Multiplications and additions of forward for one sample.
   virtual double flops() const = 0;

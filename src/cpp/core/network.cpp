@@ -117,10 +117,10 @@ void Network<T>::backward(const T* theta, Workspace<T>& ws, std::size_t begin, s
 
 template <class T>
 void Network<T>::gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
-                          const Companions<T>& companions) const {
+                          const Ahead<T>& ahead) const {
   const auto [i, index, slice] = blocks_[block];
   layers_[i]->gradient(index, ws.Z[i].view_and_ones(), ws.D_rows[i].view().row_range(0, m), dtheta_block,
-                       companions);
+                       ahead);
 }
 
 template <class T>

@@ -54,7 +54,7 @@ class Network {
   std::size_t largest_gradient_block() const { return largest_block_; }
   Slice gradient_block(std::size_t block) const { return blocks_[block].slice; }
   void gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
-                const Companions<T>& companions = {}) const;
+                const Ahead<T>& ahead = {}) const;
 
   static Targets<T> targets(Workspace<T>& ws, std::size_t begin, std::size_t count);
 

@@ -155,16 +155,25 @@ bool row_addresses(const Source& X, RowSelection rows, const T** addresses) {
   return inside;
 }
 
+std::size_t bytes_of_row(const Source& X) {
+  const auto bytes = static_cast<std::ptrdiff_t>(X.cols) * X.col_stride;
+  return bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+}
+
+void find_rows(const Source& X, RowSelection rows, const unsigned char** addresses) {
+  for (std::size_t i = 0; i < rows.count; ++i) {
+    addresses[i] = row_address(X, selected_row(X, rows, i).value_or(0));
+  }
+}
+
 // A long row is foreseen by the processor once its beginning is read.
 void prefetch(const Source& X, RowSelection rows) {
 #if defined(__GNUC__)
-  constexpr std::ptrdiff_t line = 64, longest = 8192;
-  const auto bytes = std::min(static_cast<std::ptrdiff_t>(X.cols) * X.col_stride, longest);
+  constexpr std::size_t line = 64, longest = 8192;
+  const std::size_t bytes = std::min(bytes_of_row(X), longest);
   for (std::size_t i = 0; rows.order != nullptr && i < rows.count; ++i) {
-    const auto row = selected_row(X, rows, i);
-    if (!row) continue;
-    const unsigned char* p = row_address(X, *row);
-    for (std::ptrdiff_t offset = 0; offset < bytes; offset += line) __builtin_prefetch(p + offset, 0, 2);
+    const unsigned char* p = row_address(X, selected_row(X, rows, i).value_or(0));
+    for (std::size_t offset = 0; offset < bytes; offset += line) __builtin_prefetch(p + offset, 0, 2);
   }
 #endif
 }

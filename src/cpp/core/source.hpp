@@ -61,6 +61,12 @@ bool holds(const Source& X);
 template <class T>
 bool row_addresses(const Source& X, RowSelection rows, const T** addresses);
 
+// From its first entry to its last; 0 where they lie the other way round.
+std::size_t bytes_of_row(const Source& X);
+
+// Where the selected rows begin, of any element type.
+void find_rows(const Source& X, RowSelection rows, const unsigned char** addresses);
+
 // Tells the processor of rows in random order, which it does not foresee.
 void prefetch(const Source& X, RowSelection rows);
 

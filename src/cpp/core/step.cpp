@@ -5,6 +5,12 @@
 #include "core/kernels/kernels.hpp"
 
 namespace backsweep {
+namespace {
+
+// An X of fewer bytes stays in the second-level cache from one epoch to the next.
+constexpr std::size_t bytes_that_stay = 1u << 18;
+
+}  // namespace
 
 template <class T>
 Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, std::size_t batch_rows,
@@ -22,6 +28,9 @@ Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, st
   if (data.weights) workspace_.weights = OwnedMatrix<T>(1, batch_rows);
   const std::size_t tiles = network.tiles(batch_rows);
   workspace_.gathered = OwnedMatrix<T>(tiles * widest_vector, std::max(network.n_in(), network.n_out()));
+  if (training_ && bytes_of_row(data.X) > 0 && bytes_of_row(data.X) * data.X.rows > bytes_that_stay) {
+    upcoming_.resize(batch_rows);
+  }
   tile_sums_.resize(tiles);  // a smaller batch, the last of an epoch, has no more
 }
 
@@ -96,6 +105,15 @@ template <class T>
 void Step<T>::sweep(RowSelection batch, std::size_t tile, double scale) {
   const RowSelection rows = network_.tile(batch, tile);
   tile_sums_[tile] = sweep_rows(rows, tile, rows.begin - batch.begin, scale);
+}
+
+template <class T>
+Upcoming Step<T>::upcoming(RowSelection batch, std::size_t member, std::size_t team) {
+  const std::size_t begin = batch.count * member / team, end = batch.count * (member + 1) / team;
+  if (upcoming_.empty() || batch.order == nullptr) return {};
+  const unsigned char** rows = upcoming_.data() + begin;
+  find_rows(data_.X, batch.range(begin, end - begin), rows);
+  return {rows, end - begin, bytes_of_row(data_.X)};
 }
 
 template <class T>

@@ -46,10 +46,12 @@ class Step {
   // Whether every row and label read so far was inside its array and range.
   bool input_valid() const { return input_valid_.load(std::memory_order_relaxed); }
 
-  void gradient(std::size_t block, std::size_t batch_rows, T* dtheta_block,
-                const Companions<T>& companions = {}) {
-    network_.gradient(block, workspace_, batch_rows, dtheta_block, companions);
+  void gradient(std::size_t block, std::size_t batch_rows, T* dtheta_block, const Ahead<T>& ahead = {}) {
+    network_.gradient(block, workspace_, batch_rows, dtheta_block, ahead);
   }
+
+  // A member's share of the rows of X that a batch will gather.
+  Upcoming upcoming(RowSelection batch, std::size_t member, std::size_t team);
 
   Workspace<T>& workspace() { return workspace_; }
 
@@ -63,6 +65,7 @@ class Step {
   bool training_;
   Workspace<T> workspace_;
   std::vector<LossSums> tile_sums_;
+  std::vector<const unsigned char*> upcoming_;  // the rows of the next batch; of none that comes by itself
   std::atomic<bool> input_valid_{true};
 };
 

@@ -11,6 +11,9 @@ namespace {
 // From so many on, parameters and state leave the second-level cache between one step and the next.
 constexpr std::size_t parameters_worth_asking_for = 1u << 16;
 
+// A look at the clock takes the time of some thousand.
+constexpr double flops_between_looks = 5e5;
+
 }  // namespace
 
 template <class T>
@@ -86,6 +89,8 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
   const auto end = Clock::now() + stretch_time;
   const std::size_t n_blocks = network_.gradient_blocks();
   const bool clips = optimizer_.clip_norm > 0;
+  const double flops_of_step = network_.step_flops() * static_cast<double>(batch_size_);
+  double flops = 0;  // since the clock was looked at
 
   Progress progress;  // this and the sums are written by member 0 alone
   std::atomic<bool> stop{false};
@@ -121,10 +126,13 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         const Slice slice = network_.gradient_block(block);
         update<T>(optimizer_, slice.begin, slice.end, size, gradient, state_, theta_);
       };
+      Upcoming upcoming;
+      if (s + 1 < n_steps) upcoming = step_.upcoming(batch(order, first + s + 1), member.index, member.team);
       for (auto block = blocks.claim(); block < n_blocks; block = blocks.claim()) {
         const Slice slice = network_.gradient_block(block);
         T* gradient = clips ? dtheta_.data() + slice.begin : blocks_[member.index].data();
-        step_.gradient(block, rows.count, gradient, clips ? Companions<T>{} : read_by_update(slice.begin));
+        const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin), &upcoming};
+        step_.gradient(block, rows.count, gradient, ahead);
         if (clips) {
           sums_of_squares_[block] = sum_of_squares(gradient, slice.size());
         } else {
@@ -145,7 +153,11 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         epoch_sums.loss += sums.loss;
         epoch_sums.weight += weight;
         epoch_sums.correct += sums.correct;
-        if (Clock::now() >= end) stop.store(true, std::memory_order_relaxed);
+        flops += flops_of_step;
+        if (flops >= flops_between_looks) {
+          flops = 0;
+          if (Clock::now() >= end) stop.store(true, std::memory_order_relaxed);
+        }
       }
       barrier.wait(member.team);
       if (stop.load(std::memory_order_relaxed)) break;

@@ -23,6 +23,8 @@ constexpr std::size_t most_rows = vector_bytes == 64 ? 14 : 6;
 constexpr std::size_t terms_at_a_time = 192;
 // So many vectors of a row of C at a time that as many rows of B stay in the second-level cache.
 constexpr std::size_t vectors_at_a_time = 32;
+// One line of what comes later is asked for in the time of so many terms of a block.
+constexpr std::size_t terms_a_line = 4;
 // Steps from row to row of A that the processor does not foresee: it is told so many terms before.
 constexpr std::size_t terms_ahead = 48;
 // An FMA is finished after 4 cycles: with fewer sums than that they would wait for one another, so even and
@@ -80,19 +82,19 @@ void product_block(const ProductBlock<T>& block) {
 #pragma GCC unroll 4
       for (std::size_t v = 0; v < vectors; ++v) c[s][j][v] += x * bs[v];
     }
-    if constexpr (!p_along_rows) __builtin_prefetch(a + terms_ahead * A_stride);
+    if constexpr (!p_along_rows) ask_for(a + terms_ahead * A_stride);
     a += p_along_rows ? 1 : A_stride;
     b += B_stride;
   };
   std::size_t p = 0;
   if constexpr (sums == 1) {
-    if (block.finishes && block.options->companions.count > 0) {
+    if (block.finishes && block.options->ahead.companions.count > 0) {
       // Asked for a row of the block at a time in the course of the terms.
       for (std::size_t j = 0; j < rows; ++j) {
-        for (std::size_t i = 0; i < block.options->companions.count; ++i) {
-          const T* entry = block.options->companions.first_entries[i] + block.at + j * block.C_stride;
+        for (std::size_t i = 0; i < block.options->ahead.companions.count; ++i) {
+          const T* entry = block.options->ahead.companions.first_entries[i] + block.at + j * block.C_stride;
 #pragma GCC unroll 4
-          for (std::size_t v = 0; v < vectors; ++v) __builtin_prefetch(entry + v * width);
+          for (std::size_t v = 0; v < vectors; ++v) ask_for(entry + v * width);
         }
         for (const std::size_t end = block.terms * (j + 1) / rows; p < end; ++p) term(0);
       }
@@ -173,6 +175,7 @@ void product_of_rows(std::size_t rows, ProductBlock<T> block, std::size_t cols) 
   };
   while (cols > 0) {
     block.C_cols = cols;
+    if (Upcoming* upcoming = block.options->ahead.upcoming) upcoming->ask(block.terms / terms_a_line);
     if (cols > lanes<T> + half / sizeof(T)) {
       product_block_of<T, Vector<T>, 2, p_along_rows>(rows, block);
       advance(2 * lanes<T>);

@@ -6,6 +6,14 @@
 
 namespace backsweep {
 
+inline constexpr std::size_t cache_line = 64;
+
+inline void ask_for([[maybe_unused]] const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p);
+#endif
+}
+
 // Arrays that will be read as soon as a matrix is done, and that are laid out like it: while a block of the
 // matrix is computed, their part of it is brought into the cache.
 template <class T>
@@ -16,10 +24,38 @@ struct Companions {
   void add(const T* first_entry) { first_entries[count++] = first_entry; }
 };
 
+// Rows that will be read later and lie where the processor does not foresee it: it is asked for some of their
+// lines with each block of a matrix, few enough at a time that no block waits for them.
+struct Upcoming {
+  const unsigned char* const* rows = nullptr;
+  std::size_t count = 0;
+  std::size_t bytes = 0;  // of a row
+  std::size_t at = 0;     // in the first of the rows that are left
+
+  void ask(std::size_t lines) {
+    for (; lines > 0 && count > 0; --lines) {
+      ask_for(*rows + at);
+      at += cache_line;
+      if (at >= bytes) {
+        at = 0;
+        ++rows;
+        --count;
+      }
+    }
+  }
+};
+
+// What memory will be wanted after a product.
+template <class T>
+struct Ahead {
+  Companions<T> companions;
+  Upcoming* upcoming = nullptr;
+};
+
 template <class T>
 struct ProductOptions {
   bool relu = false;  // C = max(C, 0)
-  Companions<T> companions;
+  Ahead<T> ahead;
 };
 
 }  // namespace backsweep
