@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Iterator
 from numbers import Real
@@ -25,6 +24,8 @@ def known_name(name: object, names: Iterable[str], what: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"{what} must be one of {', '.join(names)}, got {name!r}")
     if name not in names:
+        import difflib
+
         near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{what} must be one of {', '.join(names)}, got {name!r}{hint}")

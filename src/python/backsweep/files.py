@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ def write(path: str | os.PathLike[str], tensors: Tensors, description: dict[str,
     The bytes go to a temporary file in the same folder and onto the disk, and the name changes hands last, so
     a crash leaves the old file or the new one.
     """
+    import tempfile
+
     from safetensors.numpy import save
 
     try:
