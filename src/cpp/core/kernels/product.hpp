@@ -23,6 +23,10 @@ constexpr std::size_t most_rows = vector_bytes == 64 ? 14 : 6;
 constexpr std::size_t terms_at_a_time = 192;
 // So many vectors of a row of C at a time that as many rows of B stay in the second-level cache.
 constexpr std::size_t vectors_at_a_time = 32;
+// Where p goes across the rows of A and a row takes so many bytes, the entries of a block lie on a page each
+// and fall into a few sets of the cache. They are copied side by side if so many vectors of B share them.
+constexpr std::size_t bytes_of_long_row = 2048;
+constexpr std::size_t vectors_worth_a_copy = 5;
 // One line of what comes later is asked for in the time of so many terms of a block.
 constexpr std::size_t terms_a_line = 4;
 // Steps from row to row of A that the processor does not foresee: it is told so many terms before.
@@ -49,6 +53,8 @@ struct ProductBlock {
   std::size_t C_cols;  // that are stored: at most vectors · lanes
   const ProductOptions<T>* options;
   std::size_t at;  // where the block begins, counted from C's first entry
+  const T* later;  // where A is read next: it is asked for a step further with each term
+  std::size_t later_stride;
 };
 
 // V is a vector of T, of the width of the registers or narrower.
@@ -71,6 +77,7 @@ void product_block(const ProductBlock<T>& block) {
   }
   const T* a = block.A;
   const T* b = block.B;
+  const T* later = block.later;
   const std::size_t A_stride = block.A_stride, B_stride = block.B_stride;
   const auto term = [&](std::size_t s) __attribute__((always_inline)) {
     V bs[vectors];
@@ -82,7 +89,10 @@ void product_block(const ProductBlock<T>& block) {
 #pragma GCC unroll 4
       for (std::size_t v = 0; v < vectors; ++v) c[s][j][v] += x * bs[v];
     }
-    if constexpr (!p_along_rows) ask_for(a + terms_ahead * A_stride);
+    if constexpr (!p_along_rows) {
+      ask_for(later);
+      later += block.later_stride;
+    }
     a += p_along_rows ? 1 : A_stride;
     b += B_stride;
   };
@@ -192,23 +202,63 @@ void product_of_rows(std::size_t rows, ProductBlock<T> block, std::size_t cols) 
   }
 }
 
+// The entries of A for one row of blocks, in the order in which they are read.
+template <class T>
+struct Panel {
+  alignas(cache_line) T entries[terms_at_a_time * most_rows + 2 * lanes<T>];
+
+  void copy(ConstMatrix<T> A, Share terms, Share rows) {
+    T* out = entries;
+    // In whole vectors, where these end inside A: the next term overwrites what is too much.
+    const bool in_vectors = rows.begin + most_rows + lanes<T> <= A.cols;
+    for (std::size_t p = 0; p < terms.size; ++p, out += rows.size) {
+      const T* a = A.row(terms.begin + p) + rows.begin;
+      if (in_vectors) {
+#pragma GCC unroll 4
+        for (std::size_t j = 0; j < most_rows; j += lanes<T>) store(out + j, load(a + j));
+      } else {
+        std::memcpy(out, a, rows.size * sizeof(T));
+      }
+    }
+  }
+};
+
 // Rows of B are readable to the end of the vector that holds their last entry.
 template <class T, bool p_along_rows>
 void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C, std::size_t at,
                         const ProductOptions<T>& options) {
   const std::size_t parts = parts_of(B.rows, terms_at_a_time);
   const std::size_t blocks = parts_of(C.rows, most_rows);
+  const bool copies =
+      !p_along_rows && A.stride * sizeof(T) >= bytes_of_long_row && C.cols >= vectors_worth_a_copy * lanes<T>;
+  Panel<T> panel;
   for (std::size_t part = 0; part < parts; ++part) {
     const Share terms = share(B.rows, parts, part);
     for (std::size_t n = 0; n < blocks; ++n) {
       const Share rows = share(C.rows, blocks, n);
       const T* a = p_along_rows ? A.row(rows.begin) + terms.begin : A.row(terms.begin) + rows.begin;
-      product_of_rows<T, p_along_rows>(
-          rows.size,
-          {a, A.stride, B.row(terms.begin), B.stride, terms.size,
-           init == nullptr ? nullptr : init + rows.begin, part > 0, part + 1 == parts, C.row(rows.begin),
-           C.stride, C.cols, &options, at + rows.begin * C.stride},
-          C.cols);
+      ProductBlock<T> block{a,
+                            A.stride,
+                            B.row(terms.begin),
+                            B.stride,
+                            terms.size,
+                            init == nullptr ? nullptr : init + rows.begin,
+                            part > 0,
+                            part + 1 == parts,
+                            C.row(rows.begin),
+                            C.stride,
+                            C.cols,
+                            &options,
+                            at + rows.begin * C.stride,
+                            a + terms_ahead * A.stride,
+                            A.stride};
+      if (copies) {
+        panel.copy(A, terms, rows);
+        block.A = panel.entries;
+        block.A_stride = rows.size;
+        block.later = n + 1 < blocks ? a + rows.size : A.row(terms.begin + terms.size);
+      }
+      product_of_rows<T, p_along_rows>(rows.size, block, C.cols);
     }
   }
 }
