@@ -30,9 +30,17 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 # The headers of the core. Each includes headers of earlier levels only, so no two of one level include one another.
 LEVELS = [
     ["matrix"],
-    ["blas", "activation", "loss", "optimizer", "source", "threads"],
+    ["blas", "elementary", "activation", "loss", "optimizer", "source", "threads"],
     ["kernels/simd", "kernels/product_options"],
-    ["kernels/activation", "kernels/loss", "kernels/optimizer", "kernels/product", "kernels/transpose"],
+    ["kernels/elementary"],
+    [
+        "kernels/activation",
+        "kernels/loss",
+        "kernels/optimizer",
+        "kernels/product",
+        "kernels/row_product",
+        "kernels/transpose",
+    ],
     ["kernels/kernels"],
     ["layer"],
     ["dense"],

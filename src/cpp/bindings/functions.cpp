@@ -4,6 +4,7 @@
 #include "bindings/arrays.hpp"
 #include "bindings/register.hpp"
 #include "core/activation.hpp"
+#include "core/elementary.hpp"
 #include "core/functional.hpp"
 #include "core/loss.hpp"
 
@@ -14,6 +15,18 @@ Activation activation(const std::string& name) {
   return by_name<Activation>(activation_names, name, "activation");
 }
 Loss loss_kind(const std::string& name) { return by_name<Loss>(loss_names, name, "loss"); }
+
+template <class T>
+Array<T> elementary(const std::string& name, const Array<T>& x) {
+  const auto function = by_name<Elementary>(elementary_names, name, "function");
+  if (x.ndim() != 1) refuse("x", "have one dimension", shape_text(x));
+  const T* in = vector(x, "x", static_cast<std::size_t>(x.size()));
+  Array<T> y(x.size());
+  T* out = y.mutable_data();
+  const py::gil_scoped_release nogil;
+  evaluate_elementary<T>(function, in, static_cast<std::size_t>(x.size()), out);
+  return y;
+}
 
 template <class T>
 Array<T> activate(const std::string& sigma, const Array<T>& A) {
@@ -151,6 +164,7 @@ Array<T> softmax_rows(const Array<T>& Z) {
 
 template <class T>
 void register_for(py::module_& module) {
+  module.def("elementary", &elementary<T>, py::arg("function"), exactly("x"));
   module.def("activation_forward", &activate<T>, py::arg("sigma"), exactly("A"));
   module.def("activation_backward", &multiply_by_slope<T>, py::arg("sigma"), exactly("G"), exactly("A"));
   module.def("dense", &dense<T>, exactly("Z"), exactly("W"), exactly("b").none(true), py::arg("sigma"));

@@ -4,6 +4,7 @@
 #include "bindings/register.hpp"
 #include "core/activation.hpp"
 #include "core/blas.hpp"
+#include "core/elementary.hpp"
 #include "core/kernels/kernels.hpp"
 #include "core/loss.hpp"
 #include "core/optimizer.hpp"
@@ -13,6 +14,7 @@ namespace backsweep::bindings {
 void register_runtime(py::module_& module) {
   blas::use_one_thread();
   module.attr("__version__") = BACKSWEEP_VERSION;
+  module.attr("elementary_functions") = as_tuple(elementary_names);
   module.attr("activations") = as_tuple(activation_names);
   module.attr("losses") = as_tuple(loss_names);
   module.attr("optimizers") = as_tuple(optimizer_names);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "core/blas.hpp"
 #include "core/kernels/kernels.hpp"
 
 namespace backsweep {
@@ -12,14 +11,6 @@ namespace {
 // a product large enough to run at full speed.
 constexpr std::size_t weights_in_block = 8192;
 constexpr std::size_t fewest_block_rows = 12;
-
-template <class T>
-void add_bias(const T* b, Matrix<T> A) {
-  for (std::size_t i = 0; i < A.rows; ++i) {
-    T* a = A.row(i);
-    for (std::size_t j = 0; j < A.cols; ++j) a[j] += b[j];
-  }
-}
 
 }  // namespace
 
@@ -60,8 +51,7 @@ void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> 
 
 template <class T>
 void Dense<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const {
-  blas::product<T>(Z, W(theta), Z_next);
-  if (bias_) add_bias(b(theta), Z_next);
+  kernels<T>().row_product(Z, W(theta), b(theta), Z_next);
   activation_forward<T>(sigma_, Z_next, Z_next);
 }
 

@@ -1,6 +1,8 @@
 #include "core/functional.hpp"
 
-#include "core/dense.hpp"
+#include <algorithm>
+
+#include "core/blas.hpp"
 #include "core/kernels/kernels.hpp"
 #include "core/workspace.hpp"
 
@@ -20,34 +22,49 @@ void turn_back(OwnedMatrix<T>& M, Matrix<T> rows) {
   if (rows.rows > 0 && rows.cols > 0) kernels<T>().transpose(M.view().col_range(0, rows.rows), rows);
 }
 
+// Z_next = Z W + b
+template <class T>
+void affine(ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Matrix<T> Z_next) {
+  blas::product<T>(Z, W, Z_next);
+  if (b == nullptr) return;
+  for (std::size_t i = 0; i < Z_next.rows; ++i) {
+    T* z = Z_next.row(i);
+    for (std::size_t j = 0; j < Z_next.cols; ++j) z[j] += b[j];
+  }
+}
+
+template <class T>
+void column_sums(ConstMatrix<T> D, T* sums) {
+  std::fill_n(sums, D.cols, T(0));
+  for (std::size_t i = 0; i < D.rows; ++i) {
+    const T* d = D.row(i);
+    for (std::size_t j = 0; j < D.cols; ++j) sums[j] += d[j];
+  }
+}
+
 }  // namespace
 
 template <class T>
 void dense(Activation sigma, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Matrix<T> Z_next) {
-  if (Z.rows == 0) return;
-  OwnedMatrix<T> Z_features = turned<T>(Z), Z_next_features(W.cols, Z.rows);
-  dense_forward<T>(sigma, Z_features.view(), W, b, {}, Z_next_features.view());
-  turn_back(Z_next_features, Z_next);
+  affine(Z, W, b, Z_next);
+  activation_forward<T>(sigma, Z_next, Z_next);
 }
 
 template <class T>
 void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b,
                     Matrix<T> G, Matrix<T> dW, T* db) {
-  const std::size_t m = Z.rows;
-  OwnedMatrix<T> Z_features = turned<T>(Z), D = turned<T>(G_next), A(W.cols, m), Z_next(W.cols, m),
-                 D_rows(m, W.cols);
-  OwnedMatrix<T> G_features(G ? W.rows : 0, m);
-  if (m > 0) {
-    dense_forward<T>(sigma, Z_features.view(), W, b, A.view(), Z_next.view());
-    backsweep::dense_backward<T>(sigma, D.view(), W, A.view(), Z_next.view(), D.view(), G_features.view());
-    kernels<T>().transpose(D.view().col_range(0, m), D_rows.view().col_range(0, W.cols));
-    if (G) turn_back(G_features, G);
+  OwnedMatrix<T> A_owned(Z.rows, W.cols), Z_next_owned(Z.rows, W.cols), D_owned(Z.rows, W.cols);
+  const Matrix<T> A = A_owned.view().col_range(0, W.cols);
+  const Matrix<T> Z_next = Z_next_owned.view().col_range(0, W.cols);
+  const Matrix<T> D = D_owned.view().col_range(0, W.cols);
+  if (Z.rows > 0) {
+    affine(Z, W, b, A);
+    activation_forward<T>(sigma, A, Z_next);
+    activation_backward<T>(sigma, G_next, A, Z_next, D);
   }
-  const Matrix<T> D_used = D_rows.view().row_range(0, m);
-  dense_gradient<T>(Z_features.view(), D_used, dW);
-  if (db != nullptr) {
-    dense_gradient<T>(Z_features.view_and_ones().row_range(W.rows, 1), D_used, {db, 1, W.cols, W.cols});
-  }
+  blas::product_transposed_right<T>(D, W, G);
+  blas::product_transposed_left<T>(Z, D, dW);
+  if (db != nullptr) column_sums<T>(D, db);
 }
 
 template <class T>

@@ -1,5 +1,5 @@
-// The layer and the losses for matrices as they come from outside, one sample to a row: turned round,
-// computed by the same kernels as in a network, and turned back.
+// The layer and the losses for matrices as they come from outside, one sample to a row. The layer's products
+// are BLAS's, which takes them so; for a loss they are turned round and back.
 #pragma once
 
 #include "core/activation.hpp"
@@ -11,7 +11,7 @@ namespace backsweep::functional {
 template <class T>
 void dense(Activation sigma, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Matrix<T> Z_next);
 
-// D = G_next ∘ σ', G = D Wᵀ, dW = Zᵀ D, db = column sums of D. G and dW may be no matrix, db null.
+// D = G_next ∘ σ', G = D Wᵀ, dW = Zᵀ D, db = column sums of D. db may be null.
 template <class T>
 void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b,
                     Matrix<T> G, Matrix<T> dW, T* db);

@@ -9,8 +9,8 @@
 namespace backsweep {
 namespace {
 
-// Below this many rows a vector would be mostly empty, and a row of Z times W is what BLAS does best.
-constexpr std::size_t few_rows = 4;
+// Nothing is swept back over these: a larger tile reads the weights less often.
+constexpr std::size_t tiles_at_once = 2;
 
 // Pieces whose sums are kept until they are added in their order: memory does not grow with the rows.
 constexpr std::size_t pieces_at_a_time = 1024;
@@ -23,7 +23,7 @@ struct Pieces {
 
 template <class T>
 Pieces pieces(const Network<T>& network, std::size_t m) {
-  const std::size_t rows = std::clamp<std::size_t>(m, 1, network.samples_in_tile());
+  const std::size_t rows = std::clamp<std::size_t>(m, 1, tiles_at_once * network.samples_in_tile());
   return {rows, (m + rows - 1) / rows};
 }
 
@@ -39,16 +39,21 @@ Evaluation means(const LossSums& sums, double weight, bool valid) {
 }  // namespace
 
 template <class T>
+void forward_few(const Network<T>& network, const T* theta, ConstMatrix<T> X, Matrix<T> out) {
+  OwnedMatrix<T> buffers(2 * X.rows, network.widest());
+  network.forward_rows(theta, X, out, buffers.view().row_range(0, X.rows),
+                       buffers.view().row_range(X.rows, X.rows));
+}
+
+template <class T>
 void forward(const Network<T>& network, const T* theta, const Source& X, Standardisation<T> standardisation,
              Matrix<T> out, std::size_t n_threads) {
   if (X.rows == 0) return;
   if (X.rows <= few_rows) {
-    OwnedMatrix<T> buffers(3 * X.rows, network.widest());
-    const Matrix<T> input = buffers.view().row_range(0, X.rows).col_range(0, network.n_in());
-    gather<T>(X, {nullptr, 0, X.rows}, standardisation, input);
-    network.forward_rows(theta, input, out, buffers.view().row_range(X.rows, X.rows),
-                         buffers.view().row_range(2 * X.rows, X.rows));
-    return;
+    OwnedMatrix<T> input(X.rows, network.n_in());
+    const Matrix<T> rows = input.view().col_range(0, network.n_in());
+    gather<T>(X, {nullptr, 0, X.rows}, standardisation, rows);
+    return forward_few<T>(network, theta, rows, out);
   }
   const auto [rows, count] = pieces(network, X.rows);
   const std::size_t threads = team_size(forward_work(network, X.rows), count, n_threads);
@@ -134,6 +139,7 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
 }
 
 #define BACKSWEEP_INSTANTIATE(T)                                                                        \
+  template void forward_few<T>(const Network<T>&, const T*, ConstMatrix<T>, Matrix<T>);                 \
   template void forward<T>(const Network<T>&, const T*, const Source&, Standardisation<T>, Matrix<T>,   \
                            std::size_t);                                                                \
   template Evaluation evaluate<T>(const Network<T>&, const T*, const Data<T>&, std::size_t);            \

@@ -5,6 +5,13 @@
 
 namespace backsweep {
 
+// Below this many rows a vector of samples would be mostly empty.
+inline constexpr std::size_t few_rows = 4;
+
+// out (m, n_out) = Z[L] of at most few_rows rows.
+template <class T>
+void forward_few(const Network<T>& network, const T* theta, ConstMatrix<T> X, Matrix<T> out);
+
 // out (m, n_out) = Z[L] for every row of X, tile by tile: memory does not grow with m.
 template <class T>
 void forward(const Network<T>& network, const T* theta, const Source& X, Standardisation<T> standardisation,

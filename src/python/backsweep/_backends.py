@@ -21,6 +21,10 @@ class BackendNetwork(Protocol):
 
     def forward(self, theta: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int) -> Array: ...
 
+    def forward_few(self, theta: Array, X: object) -> Array | None:
+        """`forward` without a further check, or None where X is more than a few rows or not as ordinary as can be."""
+        ...
+
     def evaluate(
         self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
         mean: Array | None, scale: Array | None, n_threads: int,

@@ -207,6 +207,10 @@ class Network:
         n_threads : int, optional
             Left out, the work decides, up to `num_threads`.
         """
+        if n_threads is None and self.input_mean is None and self.input_scale is None:
+            Z = self._network.forward_few(self.theta, X)
+            if Z is not None:
+                return Z
         return self._network.forward(self.theta, self._rows(X), *self._standardisation, _checks.threads(n_threads))
 
     def loss_and_gradients(

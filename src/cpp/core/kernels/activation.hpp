@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/activation.hpp"
-#include "core/kernels/simd.hpp"
+#include "core/kernels/elementary.hpp"
 
 namespace backsweep {
 namespace {
@@ -12,62 +12,56 @@ namespace {
 
 struct Relu {
   template <class T>
-  static T value(T a) {
-    return a < T(0) ? T(0) : a;
+  static Vector<T> value(Vector<T> a) {
+    return a < Vector<T>{} ? Vector<T>{} : a;
   }
   template <class T>
-  static T slope(T z) {
-    return z > T(0) ? T(1) : T(0);
+  static Vector<T> slope(Vector<T> z) {
+    return z > Vector<T>{} ? splat(T(1)) : Vector<T>{};
   }
 };
 
 struct LeakyRelu {
   static constexpr double below = 0.01;
   template <class T>
-  static T value(T a) {
-    return a > T(0) ? a : T(below) * a;
+  static Vector<T> value(Vector<T> a) {
+    return a > Vector<T>{} ? a : T(below) * a;
   }
   template <class T>
-  static T slope(T z) {
-    return z > T(0) ? T(1) : T(below);
+  static Vector<T> slope(Vector<T> z) {
+    return z > Vector<T>{} ? splat(T(1)) : splat(T(below));
   }
 };
 
 struct Elu {
   template <class T>
-  static T value(T a) {
-    return a > T(0) ? a : std::expm1(a);
+  static Vector<T> value(Vector<T> a) {
+    return a > Vector<T>{} ? a : exponential_minus_1(a > Vector<T>{} ? Vector<T>{} : a);
   }
   template <class T>
-  static T slope(T z) {
-    return z > T(0) ? T(1) : z + T(1);
+  static Vector<T> slope(Vector<T> z) {
+    return z > Vector<T>{} ? splat(T(1)) : z + T(1);
   }
 };
 
-template <class T>
-T logistic(T a) {
-  const T e = std::exp(-std::abs(a));  // at most 1: nothing overflows
-  return (a < T(0) ? e : T(1)) / (T(1) + e);
-}
-
 struct Sigmoid {
   template <class T>
-  static T value(T a) {
+  static Vector<T> value(Vector<T> a) {
     return logistic(a);
   }
   template <class T>
-  static T slope(T z) {
+  static Vector<T> slope(Vector<T> z) {
     return z * (T(1) - z);
   }
 };
 
 struct Tanh {
   template <class T>
-  static T value(T a) {
-    return std::tanh(a);
+  static Vector<T> value(Vector<T> a) {
+    return hyperbolic_tangent(a);
   }
   template <class T>
-  static T slope(T z) {
+  static Vector<T> slope(Vector<T> z) {
     return T(1) - z * z;
   }
 };
@@ -77,13 +71,14 @@ struct Softplus {
   static constexpr double threshold = 20;
   static constexpr double value_at_threshold = 20.00000000206115362;
   template <class T>
-  static T value(T a) {
-    return a > T(threshold) ? a : std::log1p(std::exp(a));
+  static Vector<T> value(Vector<T> a) {
+    const Vector<T> above = a < Vector<T>{} ? Vector<T>{} : a;
+    return a > T(threshold) ? a : above + logarithm_of_1_plus(exponential(-absolute<T>(a)));
   }
   // σ'(a) = logistic(a) = 1 - exp(-σ(a))
   template <class T>
-  static T slope(T z) {
-    return z > T(value_at_threshold) ? T(1) : -std::expm1(-z);
+  static Vector<T> slope(Vector<T> z) {
+    return z > T(value_at_threshold) ? splat(T(1)) : -exponential_minus_1(-z);
   }
 };
 
@@ -91,47 +86,41 @@ struct Gelu {
   static constexpr double sqrt_half = 0.70710678118654752440;        // √(1/2)
   static constexpr double inv_sqrt_two_pi = 0.39894228040143267794;  // 1/√(2π)
   template <class T>
-  static T normal_cdf(T a) {
-    return T(0.5) * std::erfc(-a * T(sqrt_half));
+  static Vector<T> normal_cdf(Vector<T> a) {
+    return T(0.5) * error_function_complement(-a * T(sqrt_half));
   }
   template <class T>
-  static T value(T a) {
-    return a * normal_cdf(a);
+  static Vector<T> value(Vector<T> a) {
+    return a * normal_cdf<T>(a);
   }
   template <class T>
-  static T slope(T a) {
-    return normal_cdf(a) + a * T(inv_sqrt_two_pi) * std::exp(T(-0.5) * a * a);
+  static Vector<T> slope(Vector<T> a) {
+    return normal_cdf<T>(a) + a * T(inv_sqrt_two_pi) * exponential(T(-0.5) * a * a);
   }
 };
 
 struct Silu {
   template <class T>
-  static T value(T a) {
+  static Vector<T> value(Vector<T> a) {
     return a * logistic(a);
   }
   template <class T>
-  static T slope(T a) {
-    const T s = logistic(a);
+  static Vector<T> slope(Vector<T> a) {
+    const Vector<T> s = logistic(a);
     return s * (T(1) + a * (T(1) - s));
   }
 };
 
-template <class T, class F>
-void elementwise(ConstMatrix<T> A, Matrix<T> Z, F f) {
-  for (std::size_t i = 0; i < A.rows; ++i) {
-    const T* a = A.row(i);
-    T* z = Z.row(i);
-    for (std::size_t j = 0; j < A.cols; ++j) z[j] = f(a[j]);
-  }
-}
-
-template <class T, class F>
-void elementwise(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> Z, F f) {
-  for (std::size_t i = 0; i < A.rows; ++i) {
-    const T* a = A.row(i);
-    const T* b = B.row(i);
-    T* z = Z.row(i);
-    for (std::size_t j = 0; j < A.cols; ++j) z[j] = f(a[j], b[j]);
+// Z = f(A, ...), a vector at a time; f takes and returns vectors.
+template <class T, class F, class... Matrices>
+void elementwise(Matrix<T> Z, F f, Matrices... A) {
+  for (std::size_t i = 0; i < Z.rows; ++i) {
+    std::size_t j = 0;
+    for (; j + lanes<T> <= Z.cols; j += lanes<T>) store(Z.row(i) + j, f(load(A.row(i) + j)...));
+    if (j < Z.cols) {
+      const std::size_t left = Z.cols - j;
+      store_part(Z.row(i) + j, f(load_part<Vector<T>>(A.row(i) + j, left)...), left);
+    }
   }
 }
 
@@ -165,21 +154,23 @@ auto dispatch(Activation sigma, F f) {
 template <class T>
 void activate(Activation sigma, ConstMatrix<T> A, Matrix<T> Z) {
   if (sigma == Activation::identity) {
-    if (A.data != Z.data) elementwise<T>(A, Z, [](T a) { return a; });
+    if (A.data != Z.data) elementwise(Z, [](Vector<T> a) { return a; }, A);
     return;
   }
-  dispatch(sigma, [&](auto kind) { elementwise<T>(A, Z, [](T a) { return decltype(kind)::value(a); }); });
+  dispatch(sigma, [&](auto kind) {
+    elementwise(Z, [](Vector<T> a) { return decltype(kind)::template value<T>(a); }, A);
+  });
 }
 
 template <class T>
 void multiply_by_slope(Activation sigma, ConstMatrix<T> G, ConstMatrix<T> A, ConstMatrix<T> Z, Matrix<T> D) {
   if (sigma == Activation::identity) {
-    if (G.data != D.data) elementwise<T>(G, D, [](T g) { return g; });
+    if (G.data != D.data) elementwise(D, [](Vector<T> g) { return g; }, G);
     return;
   }
   dispatch(sigma, [&](auto kind) {
-    const auto& at = needs_preactivation(sigma) ? A : Z;
-    elementwise<T>(G, at, D, [](T g, T x) { return g * decltype(kind)::slope(x); });
+    const auto slope = [](Vector<T> g, Vector<T> x) { return g * decltype(kind)::template slope<T>(x); };
+    elementwise(D, slope, G, needs_preactivation(sigma) ? A : Z);
   });
 }
 

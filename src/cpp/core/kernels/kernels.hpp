@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/activation.hpp"
+#include "core/elementary.hpp"
 #include "core/kernels/product_options.hpp"
 #include "core/loss.hpp"
 #include "core/optimizer.hpp"
@@ -21,10 +22,13 @@ struct Kernels {
   // C[j, :] = init[j] + Σ_p A(p, j) B[p, :], where A is (p, j), or (j, p) with p_along_rows. See product.hpp.
   void (*product)(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C,
                   const ProductOptions<T>&);
+  // Z_next[r, :] = b + Σ_p Z(r, p) W[p, :] for a handful of rows; b may be null. See row_product.hpp.
+  void (*row_product)(Matrix<const T> Z, Matrix<const T> W, const T* b, Matrix<T> Z_next);
   // B = Aᵀ
   void (*transpose)(Matrix<const T> A, Matrix<T> B);
   // The same of rows that lie anywhere.
   void (*transpose_rows)(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B);
+  void (*elementary)(Elementary, const T* x, std::size_t n, T* y);
   void (*activate)(Activation, Matrix<const T> A, Matrix<T> Z);
   void (*multiply_by_slope)(Activation, Matrix<const T> G, Matrix<const T> A, Matrix<const T> Z, Matrix<T> D);
   LossSums (*loss)(Loss, Matrix<const T> Z, const Targets<T>& y, double scale, Matrix<T> G);

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "core/kernels/simd.hpp"
+#include "core/kernels/elementary.hpp"
 #include "core/loss.hpp"
 
 namespace backsweep {

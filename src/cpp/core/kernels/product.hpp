@@ -55,6 +55,7 @@ struct ProductBlock {
   std::size_t at;  // where the block begins, counted from C's first entry
   const T* later;  // where A is read next: it is asked for a step further with each term
   std::size_t later_stride;
+  bool later_once;  // by the first of a row of blocks
 };
 
 // V is a vector of T, of the width of the registers or narrower.
@@ -182,6 +183,10 @@ void product_of_rows(std::size_t rows, ProductBlock<T> block, std::size_t cols) 
     block.C += n;
     block.at += n;
     cols = cols > n ? cols - n : 0;
+    if (block.later_once) {
+      block.later = block.A;
+      block.later_stride = 0;
+    }
   };
   while (cols > 0) {
     block.C_cols = cols;
@@ -251,7 +256,8 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
                             &options,
                             at + rows.begin * C.stride,
                             a + terms_ahead * A.stride,
-                            A.stride};
+                            A.stride,
+                            copies};
       if (copies) {
         panel.copy(A, terms, rows);
         block.A = panel.entries;

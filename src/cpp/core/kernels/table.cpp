@@ -1,9 +1,11 @@
 // One set of kernels: compiled once for each instruction set, under the name that the build gives it.
 #include "core/kernels/activation.hpp"
+#include "core/kernels/elementary.hpp"
 #include "core/kernels/kernels.hpp"
 #include "core/kernels/loss.hpp"
 #include "core/kernels/optimizer.hpp"
 #include "core/kernels/product.hpp"
+#include "core/kernels/row_product.hpp"
 #include "core/kernels/transpose.hpp"
 
 namespace backsweep {
@@ -24,7 +26,8 @@ void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, con
 namespace BACKSWEEP_ISA_NAMESPACE {
 
 template <class T>
-constexpr Kernels<T> table = {&product_either<T>,    &transpose<T>,       &transpose_rows<T>, &activate<T>,
+constexpr Kernels<T> table = {&product_either<T>,    &row_product<T>,     &transpose<T>,
+                              &transpose_rows<T>,    &elementary<T>,      &activate<T>,
                               &multiply_by_slope<T>, &loss_of_columns<T>, &update_slice<T>};
 
 const Kernels<float>& float_kernels() { return table<float>; }

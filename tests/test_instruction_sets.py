@@ -1,0 +1,32 @@
+"""The kernels of every instruction set that this processor has, not of its best alone.
+
+A process takes one set for its whole life, so the others are tested in processes of their own.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from backsweep import _core
+
+OTHERS = [name for name in _core.instruction_sets() if name != _core.instruction_set()]
+HERE = Path(__file__).parent
+
+# What all results are made of: each function, shapes of every remainder, and training.
+TESTS = ["test_elementary.py", "test_parity.py"]
+CHOSEN = "test_elementary or test_function or test_shapes or test_training_of_shapes"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_kernels(name):
+    environment = os.environ | {"BACKSWEEP_ISA": name}
+    said = subprocess.run(
+        [sys.executable, "-c", "from backsweep import _core; print(_core.instruction_set())"],
+        env=environment, capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    assert said == name
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, *TESTS]
+    done = subprocess.run(command, env=environment, cwd=HERE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
