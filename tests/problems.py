@@ -83,7 +83,7 @@ def entries(rng, shape, dtype):
 # Another value than the default for each option of the updates.
 UPDATE_OPTIONS = {
     "momentum": 0.9, "nesterov": True, "weight_decay": 0.1, "clip_norm": 0.3, "beta1": 0.5, "beta2": 0.9,
-    "epsilon": 0.01, "alpha": 0.9, "centered": True,
+    "epsilon": 0.01, "alpha": 0.9, "centered": True, "epsilon_hat": True,
 }  # fmt: skip
 
 

@@ -274,7 +274,7 @@ class Calls:
 
     def trainer(self, **changes):
         moments = [np.zeros(SIZE, dtype=np.float32) for _ in range(2)]
-        settings = {"state": moments, "settings": {"kind": "adam"}, "batch_size": 5}
+        settings = {"state": moments, "settings": {"kind": "adam"}, "batch_size": 5, "loss_factor": 1.0, "penalty": 0.0}
         return _core.Trainer_float32(self.network, **self.arguments | settings | changes)
 
     def epoch(self, **changes):
@@ -362,7 +362,7 @@ def test_labels_are_refused_where_the_loss_takes_values():
 def run(trainer, **changes):
     arguments = {
         "order": None, "first": 0, "learning_rates": np.full(3, 0.1), "steps": np.zeros(1, dtype=np.int64),
-        "sums": np.zeros(3), "seconds": 10.0,
+        "sums": np.zeros(5), "seconds": 10.0,
     }  # fmt: skip
     return trainer.run(**arguments | changes)
 
@@ -386,6 +386,10 @@ def run(trainer, **changes):
         {"batch_size": 2**31},
         {"batch_size": 2**64},
         {"batch_size": 1.5},
+        {"loss_factor": float("nan")},
+        {"loss_factor": None},
+        {"penalty": -1.0},
+        {"penalty": float("inf")},
     ],
     ids=str,
 )
@@ -393,6 +397,7 @@ def test_trainers_that_cannot_be_are_refused(changes):
     calls = Calls()
     arguments = {
         "state": [f32(SIZE), f32(SIZE)], "settings": {"kind": "adam"}, "batch_size": 5, "network": calls.network,
+        "loss_factor": 1.0, "penalty": 0.0,
         **calls.arguments, **changes,
     }  # fmt: skip
     with pytest.raises((*REFUSALS, RuntimeError)):
@@ -430,7 +435,7 @@ ORDER = np.arange(M)[::-1].copy()
         {"steps": 0},
         {"sums": np.zeros(2)},
         {"sums": np.zeros(3, dtype=np.float32)},
-        {"sums": read_only(np.zeros(3))},
+        {"sums": read_only(np.zeros(5))},
         {"seconds": "long"},
     ],
     ids=str,
@@ -496,7 +501,7 @@ def test_a_trainer_keeps_alive_what_it_reads_and_writes():
             gc.collect()
             junk = [np.full(n, np.nan) for n in (SIZE, 4 * M, M, 4, 2 * SIZE) for _ in range(50)]
             del junk
-        sums = np.zeros(3)
+        sums = np.zeros(5)
         return run(trainer, sums=sums), sums.tolist()
 
     assert trained(keep=True) == trained(keep=False)
@@ -614,7 +619,8 @@ def weights(m):
 
 def settings():
     kind = choice(_core.optimizers)
-    names = ["momentum", "weight_decay", "beta1", "beta2", "alpha", "epsilon", "clip_norm", "centered", "nesterov"]
+    names = ["momentum", "weight_decay", "beta1", "beta2", "alpha", "epsilon", "clip_norm", "centered", "nesterov",
+             "epsilon_hat"]
     return {"kind": kind, **{name: choice([0.0, 0.1, 0.9, *REALS]) for name in names if rng.random() < 0.2}}
 
 def spec():
@@ -693,13 +699,14 @@ def one():
             m = len(arguments["X"])
             trainer = call(getattr(_core, f"Trainer_{name}"), {
                 "network": network, "theta": theta, "state": states, "settings": settings(), **arguments,
-                "batch_size": int(choice([1, 4, 1000]))})
+                "batch_size": int(choice([1, 4, 1000])), "loss_factor": choice([1.0, *REALS]),
+                "penalty": choice([0.0, 0.1, *REALS])})
             for _ in range(2):
                 order = choice([None, rng.permutation(m), rng.integers(-1, m + 1, size=m)])
                 try:
                     call(trainer.run, {"order": order, "first": int(choice([0, 0, 1])),
                                        "learning_rates": np.full(5, choice([0.1, *REALS])),
-                                       "steps": np.zeros(1, dtype=np.int64), "sums": np.zeros(3),
+                                       "steps": np.zeros(1, dtype=np.int64), "sums": np.zeros(5),
                                        "seconds": choice([0.0, 1.0])})
                 finally:
                     assert (around[:16] == 7).all() and (around[-16:] == 7).all()

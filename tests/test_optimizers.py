@@ -43,6 +43,7 @@ def test_every_optimizer_is_tried():
 # clip_norm 1: norms are √1.25, so g shrinks to g / (√1.25 + 1e-6).
 # Adam at betas (1/2, 3/4), ε = 0. First m̂ = g and v̂ = g², so θ moves by 0.1 sign g. Then m = (3/8, -1/4) over
 #   1 - 1/4 = 3/4 is (1/2, -1/3), v = (7/64, 7/16) over 7/16 is (1/4, 1): θ moves by 0.1 (1, -1/3).
+# The same with ε̂ = 1/4: √v̂ + ε̂/√c₂, where c₂ is 1/4, then 7/16.
 # AdamW shrinks θ by 1 - 0.1·0.5 = 0.95 before each of these steps.
 # RMSprop at α = 3/4, ε = 0: s = g²/4, so θ moves by 0.1·2 sign g. Then s = 7/16 g², g/√s = (1, -1) 4/√7.
 # Centred: a = g/4, s - a² = 3/16 g², g/√(3/16 g²) = 4/√3 sign g. Then a = (7/32, -1/16), s = (7/64, 7/16):
@@ -59,6 +60,10 @@ BY_HAND = {
     "clip_norm": ("sgd_update", {"clip_norm": 1.0}, 0, (1 - 0.05 / R, -2 - 0.1 / R), (1 - 0.1 / R, -2.0)),
     "longer than the gradient": ("sgd_update", {"clip_norm": 2.0}, 0, (0.95, -2.1), (0.9, -2.0)),
     "adam": ("adam_update", ADAM, 2, (0.9, -2.1), (0.8, -2.1 + 0.1 / 3)),
+    "adam, epsilon_hat": (
+        "adam_update", {**ADAM, "epsilon": 0.25, "epsilon_hat": True}, 2, (0.95, -2 - 0.1 / 1.5),
+        (0.95 - 0.1 / (1 + 0.5 * S), -2 - 0.1 / 1.5 + 0.1 / (3 * (1 + 0.25 * S))),
+    ),
     "adamw": ("adamw_update", {**ADAM, "weight_decay": 0.5}, 2, (0.85, -2.0), (0.7075, -1.9 + 0.1 / 3)),
     "rmsprop": ("rmsprop_update", RMSPROP, 1, (0.8, -2.2), (0.8 - 0.1 * S, -2.2 + 0.1 * S)),
     "rmsprop, centered": (

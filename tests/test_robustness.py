@@ -305,7 +305,7 @@ def train(n):
     rows, labels = data(n)
     trainer = _core.Trainer_float32(net._network, net.theta, [], {"kind": "sgd"}, rows, labels, True, None, None, None,
                                     100, 1)
-    trainer.run(None, 0, np.zeros(n), np.zeros(1, dtype=np.int64), np.zeros(3), 1e9)
+    trainer.run(None, 0, np.zeros(n), np.zeros(1, dtype=np.int64), np.zeros(5), 1e9)
 
 calls = {
     "fit": train,

@@ -32,6 +32,8 @@ OptimizerSettings settings_of(const py::dict& given) {
       s.alpha = value.cast<double>();
     else if (name == "epsilon")
       s.epsilon = value.cast<double>();
+    else if (name == "epsilon_hat")
+      s.epsilon_hat = value.cast<bool>();
     else if (name == "centered")
       s.centered = value.cast<bool>();
     else if (name == "clip_norm")
@@ -89,11 +91,14 @@ std::unique_ptr<BoundTrainer<T>> make_trainer(const py::object& network_object, 
                                               const std::optional<py::array>& sample_weight,
                                               const std::optional<Vector64>& mean,
                                               const std::optional<Vector64>& scale, std::size_t batch_size,
-                                              std::size_t n_threads) {
+                                              std::size_t n_threads, double loss_factor, double penalty) {
   const auto& network = network_object.cast<const Network<T>&>();
   const Data<T> data = data_of(network, X, y, labels, sample_weight, mean, scale);
   if (batch_size < 1 || batch_size > INT_MAX)
     refuse("batch_size", "lie between 1 and 2**31 - 1", std::to_string(batch_size));
+  if (!std::isfinite(loss_factor)) refuse("loss_factor", "be finite", std::to_string(loss_factor));
+  if (!(std::isfinite(penalty) && penalty >= 0))
+    refuse("penalty", "be finite and at least 0", std::to_string(penalty));
   T* theta_data = writable_vector(theta, "theta", network.parameters());
   const OptimizerSettings s = settings_of(settings);
   const OptimizerState<T> states = state_of<T>(s, state, network.parameters());
@@ -102,7 +107,8 @@ std::unique_ptr<BoundTrainer<T>> make_trainer(const py::object& network_object, 
                           theta,
                           state,
                           {X, y, py::cast(sample_weight), py::cast(mean), py::cast(scale)},
-                          Trainer<T>(network, s, theta_data, states, data, batch_size, n_threads)});
+                          Trainer<T>(network, s, theta_data, states, data, batch_size, n_threads,
+                                     Objective{loss_factor, penalty})});
 }
 
 const char* stop_name(Progress::Stop stop) {
@@ -127,7 +133,7 @@ py::tuple trainer_run(BoundTrainer<T>& bound, const std::optional<Array<std::int
   // Counted in the caller's array, so that an interrupt right after the run finds it counted.
   std::int64_t* count = writable_vector(steps, "steps", 1);
   if (*count < 0) refuse("steps", "be at least 0", std::to_string(*count));
-  double* totals = writable_vector(sums, "sums", 3);
+  double* totals = writable_vector(sums, "sums", 5);
   const std::int64_t* order_data = optional_vector(order, "order", rows);
   const auto n_rates = static_cast<std::size_t>(learning_rates.size());
   const double* rates = vector(learning_rates, "learning_rates", n_rates);
@@ -136,13 +142,15 @@ py::tuple trainer_run(BoundTrainer<T>& bound, const std::optional<Array<std::int
   Progress progress;
   {
     const py::gil_scoped_release nogil;
-    EpochSums so_far{totals[0], totals[1], totals[2]};
+    EpochSums so_far{totals[0], totals[1], totals[2], totals[3], totals[4]};
     progress = bound.trainer.run(order_data, first, rates, n_rates, static_cast<std::uint64_t>(*count),
                                  seconds, so_far);
     *count += static_cast<std::int64_t>(progress.steps);
     totals[0] = so_far.loss;
     totals[1] = so_far.weight;
     totals[2] = so_far.correct;
+    totals[3] = so_far.batch_loss;
+    totals[4] = so_far.penalty;
   }
   require(progress.stop != Progress::Stop::invalid_input);
   return py::make_tuple(progress.steps, stop_name(progress.stop));
@@ -153,7 +161,7 @@ void register_for(py::module_& module, const std::string& dtype) {
   module.def(("Trainer_" + dtype).c_str(), &make_trainer<T>, py::arg("network"), exactly("theta"),
              exactly("state"), py::arg("settings"), exactly("X"), exactly("y"), py::arg("labels"),
              exactly("sample_weight").none(true), py::arg("mean"), py::arg("scale"), py::arg("batch_size"),
-             py::arg("n_threads"));
+             py::arg("n_threads"), py::arg("loss_factor"), py::arg("penalty"));
   py::class_<BoundTrainer<T>>(module, ("_Trainer_" + dtype).c_str(), made_by_functions())
       .def_property_readonly("steps_in_epoch",
                              [](const BoundTrainer<T>& b) { return b.trainer.steps_in_epoch(); })

@@ -31,6 +31,7 @@ class Dense final : public Layer<T> {
   std::size_t n_in() const override { return n_in_; }
   std::size_t n_out() const override { return n_out_; }
   std::size_t parameters() const override { return n_in_ * n_out_ + (bias_ ? n_out_ : 0); }
+  std::size_t weights() const override { return n_in_ * n_out_; }
   std::size_t kept_rows() const override { return needs_preactivation(sigma_) ? n_out_ : 0; }
   double flops() const override { return 2.0 * static_cast<double>(n_in_) * static_cast<double>(n_out_); }
 

@@ -29,6 +29,9 @@ class Layer {
   virtual std::size_t n_out() const = 0;
   virtual std::size_t parameters() const = 0;
 
+  // How many of the parameters, from the first on, a penalty on weights is for: biases are not.
+  virtual std::size_t weights() const { return 0; }
+
   // Rows of A that backward wants kept from forward; 0 where Z_next tells it enough.
   virtual std::size_t kept_rows() const = 0;
 

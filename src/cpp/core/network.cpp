@@ -21,7 +21,9 @@ Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
     const Layer<T>& layer = *layers_[i];
     for (std::size_t j = 0; j < layer.gradient_blocks(); ++j) {
       const Slice local = layer.gradient_block(j);
-      blocks_.push_back({i, j, {offsets_[i] + local.begin, offsets_[i] + local.end}});
+      const std::size_t weights =
+          std::min(layer.weights(), local.end) - std::min(layer.weights(), local.begin);
+      blocks_.push_back({i, j, {offsets_[i] + local.begin, offsets_[i] + local.end}, weights});
       largest_block_ = std::max(largest_block_, local.size());
     }
     offsets_.push_back(offsets_[i] + layer.parameters());
@@ -118,7 +120,7 @@ void Network<T>::backward(const T* theta, Workspace<T>& ws, std::size_t begin, s
 template <class T>
 void Network<T>::gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
                           const Ahead<T>& ahead) const {
-  const auto [i, index, slice] = blocks_[block];
+  const auto [i, index, slice, weights] = blocks_[block];
   layers_[i]->gradient(index, ws.Z[i].view_and_ones(), ws.D_rows[i].view().row_range(0, m), dtheta_block,
                        ahead);
 }

@@ -53,6 +53,7 @@ class Network {
   std::size_t gradient_blocks() const { return blocks_.size(); }
   std::size_t largest_gradient_block() const { return largest_block_; }
   Slice gradient_block(std::size_t block) const { return blocks_[block].slice; }
+  std::size_t weights_in_block(std::size_t block) const { return blocks_[block].weights; }  // they come first
   void gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
                 const Ahead<T>& ahead = {}) const;
 
@@ -63,6 +64,7 @@ class Network {
     std::size_t layer;
     std::size_t index;  // within the layer
     Slice slice;        // of the flat vector
+    std::size_t weights;
   };
 
   std::vector<std::unique_ptr<Layer<T>>> layers_;

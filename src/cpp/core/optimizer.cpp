@@ -33,6 +33,11 @@ void update(const OptimizerSettings& s, std::size_t begin, std::size_t end, cons
 }
 
 template <class T>
+double penalise(std::size_t n, double decay, const T* theta, T* dtheta) {
+  return kernels<T>().penalise(n, decay, theta, dtheta);
+}
+
+template <class T>
 double sum_of_squares(const T* x, std::size_t n) {
   double sum = 0;
   for (std::size_t j = 0; j < n; ++j) sum += static_cast<double>(x[j]) * static_cast<double>(x[j]);
@@ -48,6 +53,7 @@ double clipping_factor(double clip_norm, double norm) {
 #define BACKSWEEP_INSTANTIATE(T)                                                                         \
   template void update<T>(const OptimizerSettings&, std::size_t, std::size_t, const StepSize&, const T*, \
                           const OptimizerState<T>&, T*);                                                 \
+  template double penalise<T>(std::size_t, double, const T*, T*);                                        \
   template double sum_of_squares<T>(const T*, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

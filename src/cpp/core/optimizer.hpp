@@ -21,10 +21,11 @@ struct OptimizerSettings {
   double weight_decay = 0;
   double beta1 = 0.9;  // adam, adamw
   double beta2 = 0.999;
-  double alpha = 0.99;    // rmsprop
-  double epsilon = 1e-8;  // adam, adamw, rmsprop
-  bool centered = false;  // rmsprop
-  double clip_norm = 0;   // 0: gradients are not clipped
+  double alpha = 0.99;       // rmsprop
+  double epsilon = 1e-8;     // adam, adamw, rmsprop
+  bool epsilon_hat = false;  // adam, adamw: ε beside √v as it is, not beside √v̂
+  bool centered = false;     // rmsprop
+  double clip_norm = 0;      // 0: gradients are not clipped
 };
 
 // The flat vectors that a kind keeps from step to step:
@@ -51,6 +52,11 @@ StepSize step_size(const OptimizerSettings& settings, std::uint64_t index, doubl
 template <class T>
 void update(const OptimizerSettings& settings, std::size_t begin, std::size_t end, const StepSize& step,
             const T* dtheta, const OptimizerState<T>& state, T* theta);
+
+// dtheta[j] += decay · theta[j] for n entries, and Σ theta²: the gradient of a penalty, and twice the penalty
+// over its factor.
+template <class T>
+double penalise(std::size_t n, double decay, const T* theta, T* dtheta);
 
 // Σ x², in double.
 template <class T>

@@ -19,9 +19,10 @@ constexpr double flops_between_looks = 5e5;
 template <class T>
 Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimizer, T* theta,
                     const OptimizerState<T>& state, const Data<T>& data, std::size_t batch_size,
-                    std::size_t n_threads)
+                    std::size_t n_threads, const Objective& objective)
     : network_(network),
       optimizer_(optimizer),
+      objective_(objective),
       theta_(theta),
       state_(state),
       data_(data),
@@ -31,6 +32,7 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
                          std::max(network.tiles(batch_size_), network.gradient_blocks()), n_threads),
                n_threads == 0) {
   const std::size_t threads = chooser_.most();
+  if (objective_.penalty > 0) penalties_.resize(network.gradient_blocks());
   if (optimizer_.clip_norm > 0) {
     dtheta_.resize(network.parameters());
     sums_of_squares_.resize(network.gradient_blocks());
@@ -88,7 +90,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
   constexpr std::chrono::milliseconds stretch_time(3);
   const auto end = Clock::now() + stretch_time;
   const std::size_t n_blocks = network_.gradient_blocks();
-  const bool clips = optimizer_.clip_norm > 0;
+  const bool clips = optimizer_.clip_norm > 0, penalised = objective_.penalty > 0;
   const double flops_of_step = network_.step_flops() * static_cast<double>(batch_size_);
   double flops = 0;  // since the clock was looked at
 
@@ -106,7 +108,9 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       const std::size_t n_tiles = network_.tiles(rows.count);
 
       // The two sweeps, tile by tile.
-      for (auto tile = tiles.claim(); tile < n_tiles; tile = tiles.claim()) step_.sweep(rows, tile, scale);
+      for (auto tile = tiles.claim(); tile < n_tiles; tile = tiles.claim()) {
+        step_.sweep(rows, tile, objective_.loss_factor * scale);
+      }
       barrier.wait(member.team);
 
       // Every member adds the same numbers in the same order, so all agree whether to go on.
@@ -133,6 +137,10 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         T* gradient = clips ? dtheta_.data() + slice.begin : blocks_[member.index].data();
         const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin), &upcoming};
         step_.gradient(block, rows.count, gradient, ahead);
+        if (penalised) {
+          penalties_[block] = penalise(network_.weights_in_block(block), objective_.penalty * scale,
+                                       theta_ + slice.begin, gradient);
+        }
         if (clips) {
           sums_of_squares_[block] = sum_of_squares(gradient, slice.size());
         } else {
@@ -153,6 +161,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         epoch_sums.loss += sums.loss;
         epoch_sums.weight += weight;
         epoch_sums.correct += sums.correct;
+        epoch_sums.batch_loss += static_cast<double>(rows.count) * scale * sums.loss;
         flops += flops_of_step;
         if (flops >= flops_between_looks) {
           flops = 0;
@@ -160,6 +169,11 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         }
       }
       barrier.wait(member.team);
+      if (leads && penalised) {
+        double squares = 0;
+        for (const double block_squares : penalties_) squares += block_squares;
+        epoch_sums.penalty += static_cast<double>(rows.count) * scale * objective_.penalty / 2 * squares;
+      }
       if (stop.load(std::memory_order_relaxed)) break;
       if (leads) {
         blocks.restart();

@@ -16,6 +16,15 @@ struct EpochSums {
   double loss = 0;     // Σ w ℓ
   double weight = 0;   // Σ w
   double correct = 0;  // Σ w [classified rightly]
+  // With every batch counted by its m rows, whatever they weigh: Σ m Σwℓ/Σw, and Σ m of the penalty.
+  double batch_loss = 0;
+  double penalty = 0;
+};
+
+// What a step descends: loss_factor · ℓ + penalty/2 Σ W² / Σw, with Σw over the batch and W without biases.
+struct Objective {
+  double loss_factor = 1;
+  double penalty = 0;
 };
 
 // What a run of steps came to.
@@ -29,7 +38,8 @@ class Trainer {
  public:
   // The parameters, and what is kept from step to step, belong to the caller.
   Trainer(const Network<T>& network, const OptimizerSettings& optimizer, T* theta,
-          const OptimizerState<T>& state, const Data<T>& data, std::size_t batch_size, std::size_t n_threads);
+          const OptimizerState<T>& state, const Data<T>& data, std::size_t batch_size, std::size_t n_threads,
+          const Objective& objective = {});
 
   std::size_t rows() const { return data_.X.rows; }
   std::size_t steps_in_epoch() const { return (data_.X.rows + batch_size_ - 1) / batch_size_; }
@@ -50,6 +60,7 @@ class Trainer {
 
   const Network<T>& network_;
   OptimizerSettings optimizer_;
+  Objective objective_;
   T* theta_;
   OptimizerState<T> state_;
   Data<T> data_;
@@ -61,6 +72,7 @@ class Trainer {
   std::vector<Buffer<T>> blocks_;
   Buffer<T> dtheta_;
   std::vector<double> sums_of_squares_;
+  std::vector<double> penalties_;  // Σ W² of each block, where there is a penalty
 };
 
 }  // namespace backsweep

@@ -87,6 +87,8 @@ def Trainer_float32(
     scale: Array | None,
     batch_size: int,
     n_threads: int,
+    loss_factor: float,
+    penalty: float,
 ) -> _Trainer_float32: ...
 def Network_float64(layers: Sequence[tuple[int, int, str, bool]], loss: str) -> _Network_float64: ...
 def Trainer_float64(
@@ -102,4 +104,6 @@ def Trainer_float64(
     scale: Array | None,
     batch_size: int,
     n_threads: int,
+    loss_factor: float,
+    penalty: float,
 ) -> _Trainer_float64: ...

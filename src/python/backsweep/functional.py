@@ -351,21 +351,24 @@ def sgd_update(
 def adam_update(
     theta: Array, dtheta: Array, state: Sequence[Array], step: int, learning_rate: float, *,
     beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
+    clip_norm: float = 0.0, epsilon_hat: bool = False,
 ) -> None:  # fmt: skip
-    """One step of Adam on ``theta``, in place. State: the first and the second moment."""
+    """One step of Adam on ``theta``, in place. State: the first and the second moment.
+
+    With ``epsilon_hat``, ε is added to √v as it is (the paper's section 2), not to √v̂.
+    """
     _update("adam", theta, dtheta, state, step, learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon,
-            weight_decay=weight_decay, clip_norm=clip_norm)  # fmt: skip
+            weight_decay=weight_decay, clip_norm=clip_norm, epsilon_hat=epsilon_hat)  # fmt: skip
 
 
 def adamw_update(
     theta: Array, dtheta: Array, state: Sequence[Array], step: int, learning_rate: float, *,
     beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.01,
-    clip_norm: float = 0.0,
+    clip_norm: float = 0.0, epsilon_hat: bool = False,
 ) -> None:  # fmt: skip
     """One step of AdamW on ``theta``, in place. State: the first and the second moment."""
     _update("adamw", theta, dtheta, state, step, learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon,
-            weight_decay=weight_decay, clip_norm=clip_norm)  # fmt: skip
+            weight_decay=weight_decay, clip_norm=clip_norm, epsilon_hat=epsilon_hat)  # fmt: skip
 
 
 def rmsprop_update(

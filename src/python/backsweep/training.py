@@ -54,7 +54,7 @@ class Epochs:
     def run(self, epoch: int, order: Array | None) -> tuple[float, float]:
         """One epoch: its mean loss, and the share of rows classified rightly."""
         before = self._copy()
-        step, sums = 0, np.zeros(3)  # Σwℓ, Σw, Σw·[right]
+        step, sums = 0, np.zeros(5)  # Σwℓ, Σw, Σw·[right], and two that count batches by rows
         while step < self.trainer.steps_in_epoch:
             steps, stop = self._run(order, step, STEPS_IN_A_RUN, sums)
             step += steps
@@ -63,7 +63,7 @@ class Epochs:
                 self._refuse(epoch, step, order, before, "the loss is not finite")
         if not self._finite():
             self._refuse(epoch, step, order, before, "a weight is not finite")
-        loss, weight, correct = sums.tolist()
+        loss, weight, correct = sums[:3].tolist()
         return (loss / weight, correct / weight) if weight > 0 else (0.0, 0.0)
 
     def _run(self, order: Array | None, first: int, at_most: int, sums: Array) -> tuple[int, str]:
@@ -91,7 +91,7 @@ class Epochs:
             self._restore(before)
             for step in range(self.trainer.steps_in_epoch):
                 last_finite = self._copy()
-                _, stop = self._run(order, step, 1, np.zeros(3))
+                _, stop = self._run(order, step, 1, np.zeros(5))
                 if stop == "diverged":
                     break
                 if not self._finite():
@@ -168,7 +168,16 @@ def fit(
 
     state = optimizer.bind(network)
     trainer = network._backend.trainer(
-        network._network, network.theta, state, optimizer.settings(), *data, *standardisation, rows, threads
+        network._network,
+        network.theta,
+        state,
+        optimizer.settings(),
+        *data,
+        *standardisation,
+        rows,
+        threads,
+        1.0,
+        0.0,
     )
     history = History()
     m = len(data[0])

@@ -34,6 +34,7 @@ struct Kernels {
   LossSums (*loss)(Loss, Matrix<const T> Z, const Targets<T>& y, double scale, Matrix<T> G);
   void (*update)(const OptimizerSettings&, std::size_t begin, std::size_t end, const StepSize&,
                  const T* dtheta, const OptimizerState<T>&, T* theta);
+  double (*penalise)(std::size_t n, double decay, const T* theta, T* dtheta);
 };
 
 // The loops for the best instruction set that the processor has, or for the one that the environment variable

@@ -41,7 +41,8 @@ void adam(const OptimizerSettings& s, std::size_t n, const StepSize& step, const
   const T beta2 = static_cast<T>(s.beta2), one_minus_beta2 = static_cast<T>(1 - s.beta2);
   const T step_size = static_cast<T>(learning_rate / step.correction1);
   const T inv_sqrt_correction2 = static_cast<T>(1 / std::sqrt(step.correction2));
-  const T epsilon = static_cast<T>(s.epsilon), scale = static_cast<T>(step.gradient_scale);
+  const T epsilon = static_cast<T>(s.epsilon_hat ? s.epsilon / std::sqrt(step.correction2) : s.epsilon);
+  const T scale = static_cast<T>(step.gradient_scale);
   const bool plain = scale == T(1) && decay == T(0);
   const auto updated = [&](std::size_t j, auto read, auto write) __attribute__((always_inline)) {
     const Vector<T> theta = read(theta_of + j);
@@ -89,6 +90,21 @@ void rmsprop(const OptimizerSettings& s, std::size_t n, const StepSize& step, co
     }
     theta[j] -= rate * change;
   }
+}
+
+// The sum stays in T within a slice: as many terms to a lane as a slice has vectors.
+template <class T>
+double penalise_slice(std::size_t n, double decay, const T* theta, T* dtheta) {
+  const T factor = static_cast<T>(decay);
+  Vector<T> sum{};
+  for (std::size_t j = 0; j < n; j += lanes<T>) {
+    const Vector<T> w = load_part<Vector<T>>(theta + j, n - j);
+    store_part(dtheta + j, load_part<Vector<T>>(dtheta + j, n - j) + factor * w, n - j);
+    sum += w * w;
+  }
+  double total = 0;
+  for (std::size_t l = 0; l < lanes<T>; ++l) total += static_cast<double>(sum[l]);
+  return total;
 }
 
 template <class T>

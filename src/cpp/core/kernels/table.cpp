@@ -28,7 +28,8 @@ namespace BACKSWEEP_ISA_NAMESPACE {
 template <class T>
 constexpr Kernels<T> table = {&product_either<T>,    &row_product<T>,     &transpose<T>,
                               &transpose_rows<T>,    &elementary<T>,      &activate<T>,
-                              &multiply_by_slope<T>, &loss_of_columns<T>, &update_slice<T>};
+                              &multiply_by_slope<T>, &loss_of_columns<T>, &update_slice<T>,
+                              &penalise_slice<T>};
 
 const Kernels<float>& float_kernels() { return table<float>; }
 const Kernels<double>& double_kernels() { return table<double>; }

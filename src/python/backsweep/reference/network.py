@@ -105,11 +105,12 @@ class Trainer:
     def __init__(
         self, network: Network, theta: Array, state: list[Array], settings: dict[str, Any], X: Array, y: Array,
         labels: bool, sample_weight: Array | None, mean: Array | None, scale: Array | None, batch_size: int,
-        n_threads: int,
+        n_threads: int, loss_factor: float, penalty: float,
     ) -> None:  # fmt: skip
         self.network, self.theta, self.state, self.settings = network, theta, state, settings
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.mean, self.scale = mean, scale
+        self.loss_factor, self.penalty = loss_factor, penalty
         self.batch_size = min(batch_size, len(X))
         self.steps_in_epoch = -(-len(X) // self.batch_size)
 
@@ -118,8 +119,8 @@ class Trainer:
     ) -> tuple[int, str]:
         """Steps `first`, `first` + 1, ... of an epoch, one for each learning rate, until `seconds` are over.
 
-        Returns the number of steps and why the run stopped. `steps` (1,) counts the updates; each step adds its
-        Σwℓ, Σw and Σw·[right] to `sums` (3,).
+        Returns the number of steps and why the run stopped. `steps` (1,) counts the updates; each step adds to
+        `sums` (5,) its Σwℓ, Σw and Σw·[right], and its mean loss and its penalty, both times its rows.
         """
         with np.errstate(all="ignore"):  # what overflows reaches the loss, which is looked at
             return self._run(order, first, learning_rates, steps, sums, seconds)
@@ -139,13 +140,27 @@ class Trainer:
             loss, dtheta, _, Z_L = self.network.sweep(self.theta, Z, y, w)
             if not np.isfinite(loss):
                 return done, "diverged"
+            weight = float(len(Z)) if w is None else float(np.sum(w, dtype=np.float64))
+            penalty = self._penalise(dtheta, weight)
             optimizers.update(
                 self.settings, self.theta, dtheta, self.state, int(steps[0]), float(learning_rates[s - first])
             )
-            weight = float(len(Z)) if w is None else float(np.sum(w, dtype=np.float64))
-            sums += weight * loss, weight, weight * losses.accuracy(self.network.loss, Z_L, y, w)
+            right = losses.accuracy(self.network.loss, Z_L, y, w)
+            sums += weight * loss, weight, weight * right, len(Z) * loss, len(Z) * penalty
             steps[0] += 1
             done += 1
             if s + 1 < last and time.monotonic() - started >= seconds:
                 return done, "out_of_time"
         return done, "done"
+
+    def _penalise(self, dtheta: Array, weight: float) -> float:
+        """The gradient of loss_factor · ℓ + penalty/2 Σ W² / Σw in place of ℓ's; returns the second term."""
+        dtheta *= self.loss_factor
+        if self.penalty == 0 or weight == 0:
+            return 0.0
+        layers = self.network.layers
+        squares = 0.0
+        for (W, _), (dW, _) in zip(split(self.theta, layers), split(dtheta, layers), strict=True):
+            dW += self.penalty / weight * W
+            squares += float((W**2).sum(dtype=np.float64))
+        return self.penalty / weight / 2 * squares

@@ -38,29 +38,32 @@ def sgd_update(
 def adam_update(
     theta: Array, dtheta: Array, state: Sequence[Array], step: int, learning_rate: float, *,
     beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
+    clip_norm: float = 0.0, epsilon_hat: bool = False,
 ) -> None:  # fmt: skip
-    """State: the first and the second moment."""
+    """State: the first and the second moment. With ``epsilon_hat``, ε stands beside √v, not beside √v̂."""
     m, v = state
     t = step + 1
     g = clipped(dtheta, clip_norm) + weight_decay * theta
     m[:] = beta1 * m + (1 - beta1) * g
     v[:] = beta2 * v + (1 - beta2) * g * g
     m_hat = m / (1 - beta1**t)
-    v_hat = v / (1 - beta2**t)
+    correction = 1 - beta2**t
+    v_hat = v / correction
+    if epsilon_hat:
+        epsilon /= np.sqrt(correction)
     theta -= learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
 def adamw_update(
     theta: Array, dtheta: Array, state: Sequence[Array], step: int, learning_rate: float, *,
     beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.01,
-    clip_norm: float = 0.0,
+    clip_norm: float = 0.0, epsilon_hat: bool = False,
 ) -> None:  # fmt: skip
     """State: the first and the second moment."""
     theta *= 1 - learning_rate * weight_decay
     adam_update(
         theta, dtheta, state, step, learning_rate,
-        beta1=beta1, beta2=beta2, epsilon=epsilon, clip_norm=clip_norm,
+        beta1=beta1, beta2=beta2, epsilon=epsilon, clip_norm=clip_norm, epsilon_hat=epsilon_hat,
     )  # fmt: skip
 
 

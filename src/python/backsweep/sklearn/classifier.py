@@ -1,0 +1,228 @@
+"""`MLPClassifier`: scikit-learn's, on compiled training."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from backsweep._checks import Array
+from backsweep.sklearn.objectives import Objective, objective
+from backsweep.sklearn.perceptron import Perceptron, can_go_on
+
+
+class MLPClassifier(ClassifierMixin, Perceptron):
+    """A classifier: a fully connected network under a cross-entropy.
+
+    All of scikit-learn's parameters, attributes and methods have scikit-learn's meaning, and the same seed gives
+    its initial weights, orders of rows and, to rounding, its loss curve: see
+    `sklearn.neural_network.MLPClassifier`. Described here is what is new.
+
+    Parameters
+    ----------
+    class_weight : dict or "balanced", optional
+        Weights of the classes, as `sklearn.utils.compute_sample_weight` has them; they multiply `sample_weight`.
+    activation : str or list of str
+        σ of the hidden layers; a list has one for each. Beside scikit-learn's four names every name of
+        `Dense` is known.
+    learning_rate : str or callable
+        Also a function of the step, counted from 0, that gives the learning rate.
+    weight_decay : float
+        Decoupled weight decay of all parameters, with solver="adam" (Loshchilov and Hutter, 2019); `alpha` is
+        a penalty in the loss.
+    clip_norm : float, optional
+        Scale a batch's gradient down to this norm where it is longer.
+    coefs_init, intercepts_init : lists of arrays, optional
+        Initial parameters, shaped as `coefs_` and `intercepts_`, in place of those that are drawn.
+    n_jobs : int, optional
+        Threads of a step. Left out, or -1, the work decides; results are the same bits.
+    progress : bool or "auto"
+        A progress bar over epochs, on standard error.
+
+    Attributes
+    ----------
+    network_ : Network
+        The network underneath. `coefs_` and `intercepts_` are its ``W`` and ``b``.
+    validation_loss_curve_ : list of float
+        The loss of the rows X_val after each epoch, without the penalty, where `fit` was given some.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Perceptron._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+    loss = "log_loss"
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        class_weight: Any = None,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        coefs_init: Any = None,
+        intercepts_init: Any = None,
+        n_jobs: int | None = None,
+        progress: Any = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.class_weight = class_weight
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.coefs_init = coefs_init
+        self.intercepts_init = intercepts_init
+        self.n_jobs = n_jobs
+        self.progress = progress
+
+    def _objective(self) -> Objective:
+        return objective(self.loss, self.n_outputs_, multiclass=self._label_binarizer.y_type_ == "multiclass")
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=(np.float64, np.float32), reset=reset
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = LabelBinarizer()
+            self._label_binarizer.fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            classes = unique_labels(y)
+            if self.warm_start:
+                if set(classes) != set(self.classes_):
+                    raise ValueError(
+                        "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                        f"Previously got {self.classes_}, `y` has {classes}"
+                    )
+            elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+                )
+        return X, self._encoded(y)
+
+    def _encoded(self, y: Any) -> Array:
+        encoded: Array = self._label_binarizer.transform(y).astype(bool)
+        return encoded
+
+    def _weights(self, y: Any, sample_weight: Array | None) -> Array | None:
+        if self.class_weight is None:
+            return sample_weight
+        of_classes: Array = compute_sample_weight(self.class_weight, y)
+        return of_classes if sample_weight is None else of_classes * sample_weight
+
+    def _score(self, X: Array, y: Array, sample_weight: Array | None) -> float:
+        outputs = self._outputs(X)
+        if not np.isfinite(outputs).all():
+            return np.nan
+        named = self._label_binarizer.inverse_transform(y)
+        return float(accuracy_score(named, self._named(outputs), sample_weight=sample_weight))
+
+    def _named(self, outputs: Array) -> Array:
+        """The classes of some rows' outputs."""
+        if self.out_activation_ == "softmax":
+            classes: Array = self.classes_[outputs.argmax(axis=1)]
+            return classes
+        values = outputs.ravel() if self.n_outputs_ == 1 else outputs
+        named: Array = self._label_binarizer.inverse_transform(values)
+        return named
+
+    @can_go_on
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+        """One epoch over the given rows.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix (m, n)
+        y : (m,)
+        sample_weight : (m,), optional
+        classes : (k,), optional
+            All classes that there will be; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        if _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer()
+            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
+        self._fit(X, y, sample_weight, incremental=True)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """The class of each row (m,), or indicators (m, k) where a row has several."""
+        check_is_fitted(self)
+        return self._named(self._outputs(self._rows(X)))
+
+    def predict_proba(self, X: Any) -> Array:
+        """The probability of each class (m, k), in the order of `classes_`."""
+        if "coefs_" not in self.__dict__:
+            check_is_fitted(self)
+        outputs = self._outputs(self._rows(X))
+        if self.n_outputs_ > 1:
+            return outputs
+        pair: Array = np.hstack([1 - outputs, outputs])
+        return pair
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """The logarithm of `predict_proba`."""
+        probabilities = self.predict_proba(X)
+        logarithms: Array = np.log(probabilities, out=probabilities)
+        return logarithms
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,58 @@
+"""The solver "lbfgs": SciPy's, on the compiled loss and gradient of all rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import scipy.optimize
+from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
+from sklearn.utils.optimize import _check_optimize_result
+
+from backsweep._checks import Array
+from backsweep.sklearn.objectives import constant_of_poisson
+
+if TYPE_CHECKING:
+    from backsweep.network import Network
+    from backsweep.sklearn.perceptron import Perceptron
+    from backsweep.sklearn.stochastic import Rows
+
+
+def minimise(estimator: Perceptron, network: Network, rows: Rows) -> None:
+    """Leave in the network the parameters that L-BFGS comes to."""
+    objective = estimator._objective()
+    targets, w, threads = rows.targets(objective), rows.sample_weight, estimator._threads()
+    total = float(len(rows.X) if w is None else w.sum())
+    decay = estimator.alpha / total
+    constant = 0.0
+    if objective.loss == "poisson":
+        terms = constant_of_poisson(rows.y)
+        constant = float((terms if w is None else terms * w).sum() / total)
+
+    def value_and_gradient(theta: Array) -> tuple[float, Array]:
+        network.theta[:] = theta
+        loss, dtheta, _ = network._network.loss_and_gradients(
+            network.theta, rows.X, targets, objective.labels, w, None, None, False, threads
+        )
+        dtheta *= objective.gradient_factor
+        squares = 0.0
+        for W, dW in zip(network.W, network._views(dtheta)[0], strict=True):
+            dW += decay * W
+            squares += float((W * W).sum())
+        return objective.loss_factor * loss + constant + decay / 2 * squares, dtheta
+
+    verbose: Any = estimator.verbose
+    found = scipy.optimize.minimize(
+        value_and_gradient,
+        network.theta.copy(),
+        method="L-BFGS-B",
+        jac=True,
+        options={
+            "maxfun": estimator.max_fun,
+            "maxiter": estimator.max_iter,
+            "gtol": estimator.tol,
+            **_get_additional_lbfgs_options_dict("iprint", 1 if verbose is True or verbose >= 1 else -1),
+        },
+    )
+    estimator.n_iter_ = _check_optimize_result("lbfgs", found, estimator.max_iter)
+    estimator.loss_ = found.fun
+    network.theta[:] = found.x

@@ -1,0 +1,427 @@
+"""What the two estimators share: scikit-learn's contract on the outside, a `Network` within.
+
+Longer than 300 lines because scikit-learn reads parameters, methods and attributes off one class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context, is_classifier
+from sklearn.callback import CallbackSupportMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from backsweep import _core, functional
+from backsweep._checks import Array
+from backsweep.layers import Dense
+from backsweep.network import Network
+from backsweep.sklearn.lbfgs import minimise
+from backsweep.sklearn.objectives import Objective, constant_of_poisson
+from backsweep.sklearn.stochastic import NOT_FINITE, Descent, Rows, train
+from backsweep.sklearn.tasks import Told, Untold
+from backsweep.training import all_finite
+
+STOCHASTIC = ("sgd", "adam")
+OUTPUTS: dict[str, Callable[[Array], Array]] = {
+    "softmax": functional.softmax,
+    "logistic": functional.sigmoid,
+    "exp": np.exp,
+}
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def stochastic(estimator: Perceptron) -> bool:
+    """Whether the estimator learns by batches, and so can go on with further ones."""
+    if estimator.solver not in STOCHASTIC:
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
+        )
+    return True
+
+
+class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A fully connected network as an estimator; `MLPClassifier` and `MLPRegressor` say what it is for."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({*_core.activations, "logistic"}), list, tuple],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "coefs_init": [list, tuple, None],
+        "intercepts_init": [list, tuple, None],
+        "n_jobs": [Integral, None],
+        "progress": ["boolean", StrOptions({"auto"})],
+    }
+
+    # Set by the subclasses' __init__, or by fit.
+    loss: Any
+    hidden_layer_sizes: Any
+    activation: Any
+    solver: str
+    alpha: float
+    batch_size: Any
+    learning_rate: Any
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: Any
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    weight_decay: float
+    clip_norm: float | None
+    coefs_init: Any
+    intercepts_init: Any
+    n_jobs: int | None
+    progress: Any
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    validation_loss_curve_: list[float]
+    _optimizer: Descent
+
+    # What the subclasses know
+
+    def _objective(self) -> Objective:
+        raise NotImplementedError
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        raise NotImplementedError
+
+    def _weights(self, y: Any, sample_weight: Array | None) -> Array | None:
+        """What a row counts, beside the weight that `fit` was given."""
+        return sample_weight
+
+    def _encoded(self, y: Any) -> Array:
+        """The targets (m, k) of rows that are not trained on."""
+        raise NotImplementedError
+
+    def _score(self, X: Array, y: Array, sample_weight: Array | None) -> float:
+        """The score of rows whose targets are encoded."""
+        raise NotImplementedError
+
+    # Fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Perceptron:
+        """Fit the network to X and y.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix (m, n)
+        y : (m,) or (m, k)
+            Classes, indicators of several classes, or values.
+        sample_weight : (m,), optional
+        X_val, y_val, sample_weight_val : as X, y and sample_weight, optional
+            Rows to validate with: their loss after each epoch is `validation_loss_curve_`, and
+            `early_stopping` looks at their score instead of holding out a part of X.
+
+        Returns
+        -------
+        self
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together, got one of them")
+        validation = None if X_val is None else (X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, incremental=False, validation=validation)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None = None
+    ) -> Perceptron:
+        sizes = self._sizes()
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        given = y
+        X, y = self._validate_input(X, y, incremental, reset=first)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        sample_weight = self._weights(given, sample_weight)
+        if y.ndim == 1:
+            y = y.reshape(-1, 1)
+        self.n_outputs_ = y.shape[1]
+        self._random_state = check_random_state(self.random_state)
+        if first:
+            self._initialise([X.shape[1], *sizes, self.n_outputs_], X.dtype)
+        network = self.network_
+        rows = Rows(dense(X), y, sample_weight)
+        if self.solver == "lbfgs":
+            minimise(self, network, rows)
+        else:
+            if self.early_stopping and incremental:
+                raise ValueError("partial_fit does not support early_stopping=True")
+            held_out = None
+            if validation is not None:
+                held_out = self._validation_rows(*validation)
+            elif self.early_stopping:
+                rows, held_out = self._split(rows)
+            train(self, network, rows, held_out, incremental=incremental)
+            self._continues = incremental
+        self.coefs_, self.intercepts_ = list(network.W), [b for b in network.b if b is not None]
+        if not all_finite(network.theta):
+            raise ValueError(NOT_FINITE)
+        return self
+
+    def _sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [int(size) for size in sizes]
+
+    def _activations(self, n_hidden: int) -> list[str]:
+        """The name of each hidden layer's σ, as scikit-learn has it."""
+        if isinstance(self.activation, str):
+            return [self.activation] * n_hidden
+        if len(self.activation) != n_hidden:
+            raise ValueError(
+                f"activation must be a name, or a list of one for each of {n_hidden} hidden layers, "
+                f"got {self.activation!r}"
+            )
+        return list(self.activation)
+
+    def _initialise(self, widths: list[int], dtype: np.dtype[Any]) -> None:
+        self.n_iter_ = self.t_ = 0
+        self.n_layers_ = len(widths)
+        self.out_activation_ = self._objective().out_activation
+        self.coefs_, self.intercepts_ = [], []
+        activations = self._activations(len(widths) - 2)
+        drawn_for = [*activations, activations[-1] if activations else self.activation]
+        for n_in, n_out, sigma in zip(widths, widths[1:], drawn_for, strict=False):
+            # Glorot and Bengio (2010), with scikit-learn's bound and in its order of drawing.
+            bound = np.sqrt((2.0 if sigma == "logistic" else 6.0) / (n_in + n_out))
+            W = self._random_state.uniform(-bound, bound, (n_in, n_out))
+            b = self._random_state.uniform(-bound, bound, n_out)
+            self.coefs_.append(W.astype(dtype, copy=False))
+            self.intercepts_.append(b.astype(dtype, copy=False))
+        self._take_initial("coefs_init", self.coefs_init, self.coefs_)
+        self._take_initial("intercepts_init", self.intercepts_init, self.intercepts_)
+        self.__dict__.pop("_network", None)
+        network = self.network_
+        self.coefs_, self.intercepts_ = list(network.W), [b for b in network.b if b is not None]
+        self.__dict__.pop("validation_loss_curve_", None)
+        if self.solver in STOCHASTIC:
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            self.best_loss_: Any = None if self.early_stopping else np.inf
+            self.validation_scores_: Any = [] if self.early_stopping else None
+            self.best_validation_score_: Any = -np.inf if self.early_stopping else None
+
+    @staticmethod
+    def _take_initial(name: str, given: Sequence[Any] | None, drawn: list[Array]) -> None:
+        if given is None:
+            return
+        shapes = [array.shape for array in drawn]
+        if [np.shape(array) for array in given] != shapes:
+            raise ValueError(f"{name} must be arrays of shapes {shapes}, got {[np.shape(array) for array in given]}")
+        drawn[:] = [np.array(array, dtype=like.dtype) for array, like in zip(given, drawn, strict=True)]
+
+    def _split(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Rows to train on, and a share held out: drawn as scikit-learn draws it."""
+        stratify = rows.y if is_classifier(self) and self.n_outputs_ == 1 else None
+        arrays = [array for array in rows if array is not None]
+        parts = train_test_split(
+            *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
+        )
+        if len(parts[1]) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        return Rows(*parts[0::2], *[None] * (3 - len(arrays))), Rows(*parts[1::2], *[None] * (3 - len(arrays)))
+
+    def _validation_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
+        rows = self._rows(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, rows)
+        targets = self._encoded(y)
+        if targets.ndim == 1:
+            targets = targets.reshape(-1, 1)
+        if targets.shape != (len(rows), self.n_outputs_):
+            raise ValueError(f"y_val must have {len(rows)} rows of {self.n_outputs_} outputs, got {targets.shape}")
+        return Rows(rows, targets, sample_weight)
+
+    def _record_validation_loss(self, rows: Rows) -> None:
+        objective, network = self._objective(), self.network_
+        loss, _ = network._network.evaluate(
+            network.theta, rows.X, rows.targets(objective), objective.labels, rows.sample_weight, None, None,
+            self._threads(),
+        )  # fmt: skip
+        loss *= objective.loss_factor
+        if objective.loss == "poisson":
+            loss += float(np.average(constant_of_poisson(rows.y), weights=rows.sample_weight))
+        self.__dict__.setdefault("validation_loss_curve_", []).append(loss)
+
+    def _threads(self) -> int:
+        return self.n_jobs if self.n_jobs is not None and self.n_jobs > 0 else 0
+
+    def _told(self, rows: Rows) -> Untold:
+        return Told(self, rows) if getattr(self, "_skl_callbacks", None) else Untold()
+
+    def _snapshot(self) -> dict[str, Any]:
+        """The estimator as it stands, for a callback that wants to predict with it."""
+        return {
+            "coefs_": [W.copy() for W in self.coefs_],
+            "intercepts_": [b.copy() for b in self.intercepts_],
+            "_network": None,
+        }
+
+    # Predicting
+
+    @property
+    def network_(self) -> Network:
+        """The `Network` underneath; its parameters are `coefs_` and `intercepts_`."""
+        if "coefs_" not in self.__dict__:
+            check_is_fitted(self)
+        network = self.__dict__.get("_network")
+        shapes = [W.shape for W in self.coefs_]
+        if network is None or [W.shape for W in network.W] != shapes:
+            names = [{"logistic": "sigmoid"}.get(name, name) for name in self._activations(len(shapes) - 1)]
+            layers = [Dense(n_out, sigma) for (_, n_out), sigma in zip(shapes, [*names, "identity"], strict=True)]
+            dtype = self.coefs_[0].dtype
+            network = Network([shapes[0][0], *layers], loss=self._objective().loss, dtype=dtype, seed=0)
+            self._network = network
+        # Arrays that a user has put into the lists count from now on.
+        for mine, views in ((self.coefs_, network.W), (self.intercepts_, network.b)):
+            for array, view in zip(mine, views, strict=True):
+                if array is not view:
+                    view[...] = array
+        return network
+
+    def _rows(self, X: Any) -> Array:
+        """X as dense rows that a fitted network takes."""
+        # The quick way for what is as it should be; all else gets scikit-learn's checks and messages.
+        if self._is_plain(X) and getattr(_core, f"first_nonfinite_{X.dtype.name}")(X) is None:
+            rows: Array = X
+            return rows
+        return dense(validate_data(self, X, accept_sparse=["csr", "csc"], dtype=list(FLOATS), reset=False))
+
+    def _is_plain(self, X: Any) -> bool:
+        is_matrix = type(X) is np.ndarray and X.dtype in FLOATS and X.ndim == 2 and len(X) > 0
+        return is_matrix and X.shape[1] == self.n_features_in_ and "feature_names_in_" not in self.__dict__
+
+    def _outputs(self, rows: Array) -> Array:
+        """The output layer's values (m, k), after the output activation."""
+        network = self.network_
+        Z = network._network.forward(network.theta, rows, None, None, self._threads())
+        return Z if self.out_activation_ == "identity" else OUTPUTS[self.out_activation_](Z)
+
+    def transform(self, X: Any) -> Array:
+        """The values of the last hidden layer.
+
+        Parameters
+        ----------
+        X : (m, n)
+
+        Returns
+        -------
+        Z : (m, width of the last hidden layer)
+        """
+        check_is_fitted(self)
+        network = self.network_
+        return self._values(network, self._rows(X).astype(network.dtype, copy=False))[-2]
+
+    @staticmethod
+    def _values(network: Network, X: Array) -> list[Array]:
+        Z = [X]
+        for W, b, layer in zip(network.W, network.b, network.layers, strict=True):
+            Z.append(functional.dense(Z[-1], W, b, layer.activation))
+        return Z
+
+    def input_gradients(self, X: Any) -> Array:
+        """How each output, before its activation, changes with each input.
+
+        Parameters
+        ----------
+        X : (m, n)
+
+        Returns
+        -------
+        J : (m, k, n)
+            ``∂Z[L][i, k] / ∂X[i, n]``: derivatives of the logits under a cross-entropy.
+        """
+        check_is_fitted(self)
+        network = self.network_
+        Z = self._values(network, self._rows(X).astype(network.dtype, copy=False))
+        J = np.empty((len(Z[0]), network.n_out, network.n_in), network.dtype)
+        for k in range(network.n_out):
+            G = np.zeros_like(Z[-1])
+            G[:, k] = 1
+            for i in reversed(range(len(network.layers))):
+                G, _, _ = functional.dense_backward(G, Z[i], network.W[i], network.b[i], network.layers[i].activation)
+            J[:, k] = G
+        return J
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.coefs_[-1].shape[0])
+
+    # scikit-learn's own
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "coefs_" in state:
+            state["coefs_"] = [W.copy() for W in self.coefs_]
+            state["intercepts_"] = [b.copy() for b in self.intercepts_]
+        state.pop("_network", None)
+        if not (self.warm_start or state.get("_continues")):
+            state.pop("_optimizer", None)
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def dense(X: Any) -> Array:
+    """Rows as an array; a sparse matrix is written out."""
+    rows: Array = X.toarray() if scipy.sparse.issparse(X) else X
+    return rows
+
+
+can_go_on = available_if(stochastic)

@@ -1,0 +1,97 @@
+"""What a trainer descends beside the loss: a factor of it, and a penalty on the weights."""
+
+import numpy as np
+import pytest
+import tolerances
+from checks import difference_error, differences
+from problems import BACKENDS, DTYPES, Problem
+from tolerances import FORMULA, assert_close, gamma
+
+FACTOR, PENALTY = 1.5, 2.0
+SGD = {"kind": "sgd"}
+
+
+def trained(network, data, *, settings=SGD, state=(), rate=0.05, batch_size=None, n_threads=1, epochs=1):
+    """The sums of the last epoch; the network's parameters are trained."""
+    X, y, w = data
+    trainer = network._backend.trainer(
+        network._network, network.theta, list(state), settings, X, y, y.ndim == 1, w, None, None,
+        batch_size or len(X), n_threads, FACTOR, PENALTY,
+    )  # fmt: skip
+    steps = np.zeros(1, dtype=np.int64)
+    for _ in range(epochs):
+        sums = np.zeros(5)
+        n = trainer.steps_in_epoch
+        assert trainer.run(None, 0, np.full(n, rate), steps, sums, 1e9) == (n, "done")
+    return sums
+
+
+def objective(network, data):
+    X, y, w = data
+    loss = network.loss_and_gradients(X, y, sample_weight=w)[0]
+    weight = len(X) if w is None else w.sum()
+    return FACTOR * loss, PENALTY / 2 * sum((W**2).sum() for W in network.W) / weight
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_step_is_the_slope_of_the_objective(backend, weighted):
+    problem = Problem(weighted=weighted)
+    network, data = problem.network(backend), problem.data()
+    value = sum(objective(network, data))
+    slope = differences(lambda: sum(objective(network, data)), network.theta)
+    before = network.theta.copy()
+    trained(network, data, rate=1.0)
+    bound = difference_error(problem.rows * sum(problem.widths) + network.theta.size, max(1.0, value))
+    assert_close(before - network.theta, slope, bound + gamma(1, "float64") * np.abs(before), "the step")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_biases_are_not_penalised(backend):
+    network, (X, y, w) = Problem().network(backend), Problem().data()
+    gradients = network.loss_and_gradients(X, y)[1]
+    wanted = [b - FACTOR * db for b, db in zip(network.b, gradients.db, strict=True)]
+    trained(network, (X, y, w), rate=1.0)
+    for b, want in zip(network.b, wanted, strict=True):
+        assert_close(b, want, gamma(len(X) + FORMULA, "float64") * (1 + np.abs(want)), "b")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_is_reported_is_the_objective_before_each_step(backend, weighted):
+    problem = Problem(rows=11, weighted=weighted)
+    network, (X, y, w) = problem.network(backend), problem.data()
+    wanted = np.zeros(2)
+    follower = problem.network(backend)
+    for rows in (slice(0, 4), slice(4, 8), slice(8, 11)):
+        batch = (X[rows], y[rows], None if w is None else w[rows])
+        wanted += len(X[rows]) * np.array(objective(follower, batch))
+        trained(follower, batch)
+    got = trained(network, (X, y, w), batch_size=4)[3:] * [FACTOR, 1]
+    bound = gamma(3 * (network.theta.size + FORMULA), "float64") * (wanted + len(X))
+    assert_close(got, wanted, bound, "Σ m of loss and penalty")
+    assert_close(network.theta, follower.theta, gamma(100, "float64") * (1 + np.abs(follower.theta)), "θ")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("settings", [SGD, SGD | {"clip_norm": 0.2}, {"kind": "adam", "epsilon_hat": True}], ids=str)
+def test_trajectories_of_core_and_reference(dtype, settings):
+    """Over a layer of several blocks, the last of them part weights and part biases."""
+    problem = Problem((70, 90, 3), 40, dtype=dtype, weighted=True)
+    thetas, all_sums = {}, {}
+    for which, n_threads in (("reference", 1), *(("core", n) for n in (1, 2, 3, 8))):
+        network = problem.network(which)
+        state = [np.zeros_like(network.theta) for _ in range(2 * (settings["kind"] == "adam"))]
+        sums = trained(network, problem.data(), settings=settings, state=state, rate=0.01, batch_size=16,
+                       n_threads=n_threads, epochs=3)  # fmt: skip
+        if which in thetas and which == "core":
+            assert np.array_equal(network.theta, thetas[which]), f"other bits on {n_threads} threads"
+            assert np.array_equal(sums, all_sums[which])
+        thetas[which], all_sums[which] = network.theta, sums
+    share = tolerances.trajectory(problem.network("reference"), 16, 9)
+    size = tolerances.norm(thetas["reference"])
+    moved = tolerances.norm(thetas["reference"] - problem.network("core").theta)
+    assert moved > tolerances.VISIBLE * share * size
+    assert tolerances.norm(thetas["core"] - thetas["reference"]) <= share * size
+    assert_close(all_sums["core"], all_sums["reference"], 10 * share * (40 + all_sums["reference"]), "the sums",
+                 may_vanish=True)  # fmt: skip
