@@ -111,13 +111,13 @@ def all_finite(theta: Array) -> bool:
         return bool(np.isfinite(theta @ theta)) or bool(np.isfinite(theta).all())
 
 
-def progress_bar(progress: object, total: int) -> AbstractContextManager[Any]:
-    """A bar over steps on standard error; with "auto" only where somebody watches."""
+def progress_bar(progress: object, total: int, unit: str = "step") -> AbstractContextManager[Any]:
+    """A bar over steps, or other units, on standard error; with "auto" only where somebody watches."""
     if not (sys.stderr.isatty() if progress == "auto" else progress):
         return nullcontext()
     from tqdm import tqdm
 
-    bar: AbstractContextManager[Any] = tqdm(total=total, unit="step", dynamic_ncols=True, leave=False)
+    bar: AbstractContextManager[Any] = tqdm(total=total, unit=unit, dynamic_ncols=True, leave=False)
     return bar
 
 

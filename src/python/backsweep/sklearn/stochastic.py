@@ -223,7 +223,7 @@ def train(estimator: Perceptron, network: Network, rows: Rows, validation: Rows 
     stopping = Stopping(estimator, validation)
     order = np.arange(m)
     told = estimator._told(rows)
-    with progress_bar(estimator.progress, estimator.max_iter) as bar:
+    with progress_bar(estimator.progress, estimator.max_iter, "epoch") as bar:
         try:
             estimator.n_iter_ = 0
             for _ in range(estimator.max_iter):
