@@ -274,7 +274,14 @@ class Calls:
 
     def trainer(self, **changes):
         moments = [np.zeros(SIZE, dtype=np.float32) for _ in range(2)]
-        settings = {"state": moments, "settings": {"kind": "adam"}, "batch_size": 5, "loss_factor": 1.0, "penalty": 0.0}
+        settings = {
+            "state": moments,
+            "settings": {"kind": "adam"},
+            "batch_size": 5,
+            "loss_factor": 1.0,
+            "penalty": 0.0,
+            "loss_cap": float("inf"),
+        }
         return _core.Trainer_float32(self.network, **self.arguments | settings | changes)
 
     def epoch(self, **changes):
@@ -389,6 +396,8 @@ def run(trainer, **changes):
         {"loss_factor": float("nan")},
         {"loss_factor": None},
         {"penalty": -1.0},
+        {"loss_cap": 0.0},
+        {"loss_cap": float("nan")},
         {"penalty": float("inf")},
     ],
     ids=str,
@@ -397,7 +406,7 @@ def test_trainers_that_cannot_be_are_refused(changes):
     calls = Calls()
     arguments = {
         "state": [f32(SIZE), f32(SIZE)], "settings": {"kind": "adam"}, "batch_size": 5, "network": calls.network,
-        "loss_factor": 1.0, "penalty": 0.0,
+        "loss_factor": 1.0, "penalty": 0.0, "loss_cap": 30.0,
         **calls.arguments, **changes,
     }  # fmt: skip
     with pytest.raises((*REFUSALS, RuntimeError)):
@@ -700,7 +709,7 @@ def one():
             trainer = call(getattr(_core, f"Trainer_{name}"), {
                 "network": network, "theta": theta, "state": states, "settings": settings(), **arguments,
                 "batch_size": int(choice([1, 4, 1000])), "loss_factor": choice([1.0, *REALS]),
-                "penalty": choice([0.0, 0.1, *REALS])})
+                "penalty": choice([0.0, 0.1, *REALS]), "loss_cap": choice([2.0, *REALS])})
             for _ in range(2):
                 order = choice([None, rng.permutation(m), rng.integers(-1, m + 1, size=m)])
                 try:

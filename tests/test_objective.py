@@ -1,5 +1,6 @@
 """What a trainer descends beside the loss: a factor of it, and a penalty on the weights."""
 
+import backsweep as bs
 import numpy as np
 import pytest
 import tolerances
@@ -11,12 +12,14 @@ FACTOR, PENALTY = 1.5, 2.0
 SGD = {"kind": "sgd"}
 
 
-def trained(network, data, *, settings=SGD, state=(), rate=0.05, batch_size=None, n_threads=1, epochs=1):
+def trained(
+    network, data, *, settings=SGD, state=(), rate=0.05, batch_size=None, n_threads=1, epochs=1, loss_cap=np.inf
+):
     """The sums of the last epoch; the network's parameters are trained."""
     X, y, w = data
     trainer = network._backend.trainer(
         network._network, network.theta, list(state), settings, X, y, y.ndim == 1, w, None, None,
-        batch_size or len(X), n_threads, FACTOR, PENALTY,
+        batch_size or len(X), n_threads, FACTOR, PENALTY, loss_cap,
     )  # fmt: skip
     steps = np.zeros(1, dtype=np.int64)
     for _ in range(epochs):
@@ -95,3 +98,25 @@ def test_trajectories_of_core_and_reference(dtype, settings):
     assert tolerances.norm(thetas["core"] - thetas["reference"]) <= share * size
     assert_close(all_sums["core"], all_sums["reference"], 10 * share * (40 + all_sums["reference"]), "the sums",
                  may_vanish=True)  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error"])
+def test_a_cap_is_on_what_is_reported_alone(backend, loss):
+    problem = Problem(rows=20, loss=loss, weighted=True)
+    X, y, w = problem.data()
+    Z = problem.network(backend).forward(X)
+    if loss == "softmax_cross_entropy":
+        each = np.array([bs.reference.softmax_cross_entropy(Z[i : i + 1], y[i : i + 1]) for i in range(20)])[:, None]
+    elif loss == "sigmoid_cross_entropy":
+        each = np.log1p(np.exp(np.where(y == 1, -Z, Z)))
+    else:
+        each = (Z - y) ** 2
+    cap = float(np.median(each))
+    one, other = problem.network(backend), problem.network(backend)
+    trained(one, (X, y, w))
+    got = trained(other, (X, y, w), loss_cap=cap)[0]
+    assert np.array_equal(one.theta, other.theta)
+    wanted = w @ np.minimum(each, cap).mean(axis=1)
+    assert wanted < 0.9 * (w @ each.mean(axis=1))
+    assert_close(got, wanted, gamma(20 * each.shape[1] + FORMULA, "float64") * 20, "Σwℓ")

@@ -51,6 +51,7 @@ def test_estimator_checks(estimator, check):
 CLASSIFIER, REGRESSOR = "MLPClassifier", "MLPRegressor"
 SGD = {"solver": "sgd", "learning_rate_init": 0.05}
 CASES = {
+    "probabilities clipped": (CLASSIFIER, 16 * DIGITS, LABELS, {}),
     "adam": (CLASSIFIER, DIGITS, LABELS, {}),
     "sgd, momentum": (CLASSIFIER, DIGITS, LABELS, SGD),
     "without Nesterov": (CLASSIFIER, DIGITS, LABELS, {**SGD, "nesterovs_momentum": False}),

@@ -85,17 +85,17 @@ struct BoundTrainer {
 };
 
 template <class T>
-std::unique_ptr<BoundTrainer<T>> make_trainer(const py::object& network_object, Array<T> theta,
-                                              std::vector<Array<T>> state, const py::dict& settings,
-                                              const py::array& X, const py::array& y, bool labels,
-                                              const std::optional<py::array>& sample_weight,
-                                              const std::optional<Vector64>& mean,
-                                              const std::optional<Vector64>& scale, std::size_t batch_size,
-                                              std::size_t n_threads, double loss_factor, double penalty) {
+std::unique_ptr<BoundTrainer<T>> make_trainer(
+    const py::object& network_object, Array<T> theta, std::vector<Array<T>> state, const py::dict& settings,
+    const py::array& X, const py::array& y, bool labels, const std::optional<py::array>& sample_weight,
+    const std::optional<Vector64>& mean, const std::optional<Vector64>& scale, std::size_t batch_size,
+    std::size_t n_threads, double loss_factor, double penalty, double loss_cap) {
   const auto& network = network_object.cast<const Network<T>&>();
-  const Data<T> data = data_of(network, X, y, labels, sample_weight, mean, scale);
+  Data<T> data = data_of(network, X, y, labels, sample_weight, mean, scale);
   if (batch_size < 1 || batch_size > INT_MAX)
     refuse("batch_size", "lie between 1 and 2**31 - 1", std::to_string(batch_size));
+  if (!(loss_cap > 0)) refuse("loss_cap", "be greater than 0", std::to_string(loss_cap));
+  data.loss_cap = static_cast<T>(loss_cap);
   if (!std::isfinite(loss_factor)) refuse("loss_factor", "be finite", std::to_string(loss_factor));
   if (!(std::isfinite(penalty) && penalty >= 0))
     refuse("penalty", "be finite and at least 0", std::to_string(penalty));
@@ -161,7 +161,7 @@ void register_for(py::module_& module, const std::string& dtype) {
   module.def(("Trainer_" + dtype).c_str(), &make_trainer<T>, py::arg("network"), exactly("theta"),
              exactly("state"), py::arg("settings"), exactly("X"), exactly("y"), py::arg("labels"),
              exactly("sample_weight").none(true), py::arg("mean"), py::arg("scale"), py::arg("batch_size"),
-             py::arg("n_threads"), py::arg("loss_factor"), py::arg("penalty"));
+             py::arg("n_threads"), py::arg("loss_factor"), py::arg("penalty"), py::arg("loss_cap"));
   py::class_<BoundTrainer<T>>(module, ("_Trainer_" + dtype).c_str(), made_by_functions())
       .def_property_readonly("steps_in_epoch",
                              [](const BoundTrainer<T>& b) { return b.trainer.steps_in_epoch(); })

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 
 #include "core/matrix.hpp"
@@ -29,9 +30,10 @@ inline constexpr std::array<std::string_view, 6> loss_names = {"softmax_cross_en
 // What some samples should be: labels 0..k-1 of a softmax, or one value for each output.
 template <class T>
 struct Targets {
-  const std::int64_t* labels = nullptr;  // (m,), or null where values are given
-  Matrix<const T> values;                // (k, m)
-  const T* weights = nullptr;            // (m,), or null: every sample counts 1
+  const std::int64_t* labels = nullptr;             // (m,), or null where values are given
+  Matrix<const T> values;                           // (k, m)
+  const T* weights = nullptr;                       // (m,), or null: every sample counts 1
+  T loss_cap = std::numeric_limits<T>::infinity();  // the loss of a label or value is reported up to this
 };
 
 // Σw over the first m samples.

@@ -102,10 +102,13 @@ void Network<T>::forward_rows(const T* theta, ConstMatrix<T> X, Matrix<T> Z, Mat
 }
 
 template <class T>
-LossSums Network<T>::loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale) const {
+LossSums Network<T>::loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale,
+                          T loss_cap) const {
   const Matrix<T> Z = ws.Z[depth()].view().col_range(begin, count);
   const Matrix<T> G = ws.G[depth()].view();
-  return loss_and_gradient<T>(loss_, Z, targets(ws, begin, count), scale, G ? G.col_range(begin, count) : G);
+  Targets<T> y = targets(ws, begin, count);
+  y.loss_cap = loss_cap;
+  return loss_and_gradient<T>(loss_, Z, y, scale, G ? G.col_range(begin, count) : G);
 }
 
 template <class T>

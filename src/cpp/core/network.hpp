@@ -44,7 +44,7 @@ class Network {
   std::size_t widest() const;
 
   // Z[L], y → ℓ, G[L]
-  LossSums loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale) const;
+  LossSums loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale, T loss_cap) const;
 
   // G[L] → D[L-1], ..., D[0], and G[0] where the workspace has it
   void backward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const;

@@ -88,7 +88,7 @@ LossSums Step<T>::sweep_rows(RowSelection rows, std::size_t tile, std::size_t at
   if (!valid) input_valid_.store(false, std::memory_order_relaxed);
 
   network_.forward(theta_, ws, at, rows.count);
-  const LossSums sums = network_.loss(ws, at, rows.count, scale);
+  const LossSums sums = network_.loss(ws, at, rows.count, scale, data_.loss_cap);
   if (training_) network_.backward(theta_, ws, at, rows.count);
   return sums;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <limits>
 #include <vector>
 
 #include "core/network.hpp"
@@ -18,6 +19,7 @@ struct Data {
   bool labels = false;  // which of the two
   Source weights;       // one column, or no data: every row counts 1
   Standardisation<T> standardisation;
+  T loss_cap = std::numeric_limits<T>::infinity();  // see Targets
 };
 
 template <class T>

@@ -89,6 +89,7 @@ def Trainer_float32(
     n_threads: int,
     loss_factor: float,
     penalty: float,
+    loss_cap: float,
 ) -> _Trainer_float32: ...
 def Network_float64(layers: Sequence[tuple[int, int, str, bool]], loss: str) -> _Network_float64: ...
 def Trainer_float64(
@@ -106,4 +107,5 @@ def Trainer_float64(
     n_threads: int,
     loss_factor: float,
     penalty: float,
+    loss_cap: float,
 ) -> _Trainer_float64: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -168,17 +169,9 @@ def fit(
 
     state = optimizer.bind(network)
     trainer = network._backend.trainer(
-        network._network,
-        network.theta,
-        state,
-        optimizer.settings(),
-        *data,
-        *standardisation,
-        rows,
-        threads,
-        1.0,
-        0.0,
-    )
+        network._network, network.theta, state, optimizer.settings(), *data, *standardisation, rows, threads,
+        1.0, 0.0, math.inf,
+    )  # fmt: skip
     history = History()
     m = len(data[0])
     with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:

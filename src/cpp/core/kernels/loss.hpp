@@ -75,7 +75,8 @@ LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y
       sum += e;
       z_y = labels == row ? z : z_y;
     }
-    const Vector<T> losses = logarithm(sum) + (max.value - z_y);
+    Vector<T> losses = logarithm(sum) + (max.value - z_y);
+    losses = losses > y.loss_cap ? splat(y.loss_cap) : losses;  // NaN stays
     const Integers<T> right = max.row == labels;
     for (std::size_t l = 0; l < samples; ++l) {
       const double w = weight_of(y, c + l);
@@ -203,7 +204,8 @@ LossSums mean_over_outputs(ConstMatrix<T> Z, const Targets<T>& y, double scale, 
       const T* z = Z.row(j) + c;
       const T* target = y.values.row(j) + c;
       for (std::size_t l = 0; l < samples; ++l) {
-        loss[l] += Kind::value(z[l], target[l]);
+        const T value = Kind::value(z[l], target[l]);
+        loss[l] += value > y.loss_cap ? y.loss_cap : value;  // NaN stays
         right[l] += (z[l] > T(0)) == (target[l] > T(0.5)) ? T(1) : T(0);
       }
       if (G) {

@@ -112,6 +112,17 @@ def poisson_backward(Z: Array, y: Array, sample_weight: Array | None = None) -> 
     return _mean_backward(np.exp(Z) - _as_values(Z, y), sample_weight)
 
 
+def capped(loss: str, Z: Array, y: Array, sample_weight: Array | None, cap: float) -> float:
+    """The mean loss where that of a label, or of a value, counts up to ``cap``."""
+    value = globals()[loss]
+    if loss == "softmax_cross_entropy":
+        each = np.array([[value(Z[i : i + 1], y[i : i + 1])] for i in range(len(Z))])
+    else:
+        y = _as_values(Z, y)
+        each = np.vectorize(lambda z, t: value(np.array([[z]]), np.array([[t]])))(Z, y)
+    return _mean(np.minimum(each, cap).astype(Z.dtype), sample_weight)
+
+
 def accuracy(loss: str, Z: Array, y: Array, sample_weight: Array | None = None) -> float:
     """The share of rows classified rightly; 0 for a loss that does not classify."""
     if loss == "softmax_cross_entropy":

@@ -105,12 +105,12 @@ class Trainer:
     def __init__(
         self, network: Network, theta: Array, state: list[Array], settings: dict[str, Any], X: Array, y: Array,
         labels: bool, sample_weight: Array | None, mean: Array | None, scale: Array | None, batch_size: int,
-        n_threads: int, loss_factor: float, penalty: float,
+        n_threads: int, loss_factor: float, penalty: float, loss_cap: float,
     ) -> None:  # fmt: skip
         self.network, self.theta, self.state, self.settings = network, theta, state, settings
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.mean, self.scale = mean, scale
-        self.loss_factor, self.penalty = loss_factor, penalty
+        self.loss_factor, self.penalty, self.loss_cap = loss_factor, penalty, loss_cap
         self.batch_size = min(batch_size, len(X))
         self.steps_in_epoch = -(-len(X) // self.batch_size)
 
@@ -138,6 +138,8 @@ class Trainer:
             y = self.y[rows]
             w = None if self.sample_weight is None else self.sample_weight[rows]
             loss, dtheta, _, Z_L = self.network.sweep(self.theta, Z, y, w)
+            if self.loss_cap < np.inf:
+                loss = losses.capped(self.network.loss, Z_L, y, w, self.loss_cap)
             if not np.isfinite(loss):
                 return done, "diverged"
             weight = float(len(Z)) if w is None else float(np.sum(w, dtype=np.float64))

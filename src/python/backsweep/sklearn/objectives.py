@@ -6,7 +6,8 @@ squared error is half a mean over outputs, but the gradient that it follows is t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,10 @@ class Objective(NamedTuple):
     out_activation: str
     loss_factor: float = 1.0
     gradient_factor: float = 1.0
+
+    def cap(self, dtype: np.dtype[Any]) -> float:
+        """What a row's loss is reported as at most: scikit-learn clips probabilities at machine epsilon."""
+        return -math.log(np.finfo(dtype).eps) if self.out_activation in ("softmax", "logistic") else math.inf
 
     @property
     def labels(self) -> bool:
