@@ -26,10 +26,9 @@ void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, con
 namespace BACKSWEEP_ISA_NAMESPACE {
 
 template <class T>
-constexpr Kernels<T> table = {&product_either<T>,    &row_product<T>,     &transpose<T>,
-                              &transpose_rows<T>,    &elementary<T>,      &activate<T>,
-                              &multiply_by_slope<T>, &loss_of_columns<T>, &update_slice<T>,
-                              &penalise_slice<T>};
+constexpr Kernels<T> table = {
+    &product_either<T>, &row_product<T>,       &transpose<T>,       &transpose_rows<T>, &elementary<T>,
+    &activate<T>,       &multiply_by_slope<T>, &loss_of_columns<T>, &update_slice<T>,   &penalise_slice<T>};
 
 const Kernels<float>& float_kernels() { return table<float>; }
 const Kernels<double>& double_kernels() { return table<double>; }
