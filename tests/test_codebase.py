@@ -36,6 +36,7 @@ LEVELS = [
     [
         "kernels/activation",
         "kernels/loss",
+        "kernels/normalisation",
         "kernels/optimizer",
         "kernels/product",
         "kernels/row_product",
@@ -43,8 +44,8 @@ LEVELS = [
     ],
     ["kernels/kernels"],
     ["layer"],
-    ["dense"],
-    ["workspace"],
+    ["dense", "layer_norm"],
+    ["workspace", "layers"],
     ["network", "functional"],
     ["step"],
     ["trainer", "inference"],

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from backsweep import _core
 
-LAYERS = [(4, 5, "tanh", True), (5, 3, "identity", True)]
+LAYERS = [(4, 5, "tanh", True, "dense"), (5, 3, "identity", True, "dense")]
 SIZE = 4 * 5 + 5 + 5 * 3 + 3
 M = 12
 
@@ -149,7 +149,7 @@ def test_unknown_names_are_refused(name):
         lambda: _core.dense_backward(A, A, A, None, name),
         lambda: _core.loss_value(name, A, A, None),
         lambda: _core.loss_gradient(name, A, A, None),
-        lambda: _core.Network_float32([(2, 2, name, True)], "huber"),
+        lambda: _core.Network_float32([(2, 2, name, True, "dense")], "huber"),
         lambda: _core.Network_float32(LAYERS, name),
         lambda: _core.optimizer_update(f32(2), f32(2), [], {"kind": name}, 0.1, 0),
         lambda: _core.optimizer_update(f32(2), f32(2), [], {name: 1.0}, 0.1, 0),
@@ -230,21 +230,21 @@ def test_settings_of_another_type_are_refused():
     "layers",
     [
         [],
-        [(4, 0, "relu", True)],
-        [(0, 4, "relu", True)],
-        [(4, -1, "relu", True)],
-        [(4, 2**31, "relu", True)],
-        [(4, 2**64, "relu", True)],
-        [(4, 2.5, "relu", True)],
-        [(4, 5, "relu", True), (6, 3, "relu", True)],
+        [(4, 0, "relu", True, "dense")],
+        [(0, 4, "relu", True, "dense")],
+        [(4, -1, "relu", True, "dense")],
+        [(4, 2**31, "relu", True, "dense")],
+        [(4, 2**64, "relu", True, "dense")],
+        [(4, 2.5, "relu", True, "dense")],
+        [(4, 5, "relu", True, "dense"), (6, 3, "relu", True, "dense")],
         [(4, 5, "relu")],
         [(4, 5, "relu", True, 1)],
-        [(4, 5, None, True)],
+        [(4, 5, None, True, "dense")],
         [4, 5],
         "layers",
         None,
-        [(2**31 - 1, 2**31 - 1, "relu", True)],
-        [(2**31 - 1, 2**31 - 1, "relu", True)] * 3,
+        [(2**31 - 1, 2**31 - 1, "relu", True, "dense")],
+        [(2**31 - 1, 2**31 - 1, "relu", True, "dense")] * 3,
     ],
 )
 def test_networks_that_cannot_be_are_refused(layers):
@@ -521,7 +521,9 @@ def test_a_trainer_keeps_alive_what_it_reads_and_writes():
 @pytest.mark.parametrize("sigma", _core.activations)
 def test_a_wrong_number_reaches_the_loss(sigma, loss, dtype):
     """Whichever sample, layer and parameter it comes in by: a run stops where the loss is NaN, and nowhere else."""
-    net = getattr(_core, f"Network_{dtype}")([(4, 5, sigma, True), (5, 3, sigma, True), (3, 3, "identity", True)], loss)
+    net = getattr(_core, f"Network_{dtype}")(
+        [(4, 5, sigma, True, "dense"), (5, 3, sigma, True, "dense"), (3, 3, "identity", True, "dense")], loss
+    )
     healthy = np.linspace(-0.5, 0.5, net.parameters).astype(dtype)
     y = np.full((M, 3), 1 / 3)
 

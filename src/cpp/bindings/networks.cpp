@@ -8,20 +8,22 @@
 
 #include "bindings/data.hpp"
 #include "bindings/register.hpp"
-#include "core/dense.hpp"
 #include "core/inference.hpp"
+#include "core/layers.hpp"
 
 namespace backsweep::bindings {
 namespace {
 
-using DenseSpec = std::tuple<std::size_t, std::size_t, std::string, bool>;  // n_in, n_out, activation, bias
+// n_in, n_out, activation, bias, kind
+using Spec = std::tuple<std::size_t, std::size_t, std::string, bool, std::string>;
 
 template <class T>
-std::unique_ptr<Network<T>> make_network(const std::vector<DenseSpec>& specs, const std::string& loss) {
+std::unique_ptr<Network<T>> make_network(const std::vector<Spec>& specs, const std::string& loss) {
   if (specs.empty()) refuse("layers", "hold at least one layer", "none");
   std::vector<std::unique_ptr<Layer<T>>> layers;
   double parameters = 0;
-  for (const auto& [n_in, n_out, sigma, bias] : specs) {
+  for (const auto& [n_in, n_out, sigma, bias, kind_name] : specs) {
+    const auto kind = by_name<LayerKind>(layer_names, kind_name, "kind");
     if (n_in < 1 || n_out < 1 || n_in > INT_MAX || n_out > INT_MAX) {
       refuse("widths", "lie between 1 and 2**31 - 1", std::to_string(n_in) + " and " + std::to_string(n_out));
     }
@@ -29,12 +31,16 @@ std::unique_ptr<Network<T>> make_network(const std::vector<DenseSpec>& specs, co
       refuse("layers", "follow one another",
              std::to_string(n_in) + " after " + std::to_string(layers.back()->n_out()));
     }
+    if (keeps_width(kind) && n_in != n_out) {
+      refuse("layers", "keep their width where they normalise",
+             std::to_string(n_in) + " and " + std::to_string(n_out));
+    }
     parameters += static_cast<double>(n_in + 1) * static_cast<double>(n_out);
     if (parameters * sizeof(T) > static_cast<double>(PTRDIFF_MAX)) {
       refuse("widths", "give parameters that fit into memory", std::to_string(parameters));
     }
-    layers.push_back(std::make_unique<Dense<T>>(
-        n_in, n_out, by_name<Activation>(activation_names, sigma, "activation"), bias));
+    layers.push_back(
+        make_layer<T>({kind, n_in, n_out, by_name<Activation>(activation_names, sigma, "activation"), bias}));
   }
   return std::make_unique<Network<T>>(std::move(layers), by_name<Loss>(loss_names, loss, "loss"));
 }

@@ -6,6 +6,7 @@
 #include "core/blas.hpp"
 #include "core/elementary.hpp"
 #include "core/kernels/kernels.hpp"
+#include "core/layers.hpp"
 #include "core/loss.hpp"
 #include "core/optimizer.hpp"
 #include "core/threads.hpp"
@@ -16,6 +17,7 @@ void register_runtime(py::module_& module) {
   module.attr("__version__") = BACKSWEEP_VERSION;
   module.attr("elementary_functions") = as_tuple(elementary_names);
   module.attr("activations") = as_tuple(activation_names);
+  module.attr("layers") = as_tuple(layer_names);
   module.attr("losses") = as_tuple(loss_names);
   module.attr("optimizers") = as_tuple(optimizer_names);
   module.def("blas_description", &blas::description);

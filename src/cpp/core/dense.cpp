@@ -56,7 +56,7 @@ void Dense<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) 
 }
 
 template <class T>
-void Dense<T>::backward(const T* theta, ConstMatrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
+void Dense<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
                         Matrix<T> D_rows, Matrix<T> G) const {
   const Matrix<T> D = G_next;
   dense_backward<T>(sigma_, G_next, W(theta), A, Z_next, D, G);

@@ -37,7 +37,7 @@ class Dense final : public Layer<T> {
 
   void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next) const override;
   void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const override;
-  void backward(const T* theta, ConstMatrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
+  void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
                 Matrix<T> G) const override;
 
   std::size_t gradient_blocks() const override;

@@ -42,9 +42,13 @@ class Layer {
   // vector.
   virtual void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const = 0;
 
-  // On entry G_next(n_out, m) is ∂ℓ/∂Z_next. On exit it holds D = G_next ∘ σ' and D_rows(m, n_out) the same
-  // turned round, which gradient() reads; G(n_in, m), where asked for, is ∂ℓ/∂Z.
-  virtual void backward(const T* theta, ConstMatrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
+  // What backward leaves of each sample for gradient() to sum up.
+  virtual std::size_t summed() const { return n_out(); }
+
+  // On entry G_next(n_out, m) is ∂ℓ/∂Z_next. On exit it holds D = G_next ∘ σ' and D_rows(m, summed()) the
+  // same turned round, or more, which gradient() reads; A may be written over; G(n_in, m), where asked for,
+  // is ∂ℓ/∂Z.
+  virtual void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
                         Matrix<T> D_rows, Matrix<T> G) const = 0;
 
   // The parameters fall into blocks that depend on the layer alone. Different blocks may be computed by

@@ -74,7 +74,7 @@ Workspace<T> Network<T>::workspace(std::size_t m, Purpose purpose) const {
     if (training) {
       ws.A[i] = OwnedMatrix<T>(layers_[i]->kept_rows(), m);
       ws.G[i + 1] = OwnedMatrix<T>(layers_[i]->n_out(), m);
-      ws.D_rows[i] = OwnedMatrix<T>(m, layers_[i]->n_out());
+      ws.D_rows[i] = OwnedMatrix<T>(m, layers_[i]->summed());
     }
   }
   if (purpose == Purpose::training_with_dX) ws.G[0] = OwnedMatrix<T>(n_in(), m);

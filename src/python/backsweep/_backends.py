@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,7 +56,7 @@ class Backend:
         self.dtype = dtype
 
     def network(self, layers: tuple[LayerShape, ...], loss: str) -> BackendNetwork:
-        specs = [(layer.n_in, layer.n_out, layer.activation, layer.bias) for layer in layers]
+        specs = [astuple(layer) for layer in layers]
         network: BackendNetwork
         if self.name == "core":
             network = getattr(_core, f"Network_{self.dtype.name}")(specs, loss)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -97,7 +98,10 @@ def problem(net: Network, X: object, y: object, sample_weight: object, dtype: An
     """What `net` computes with, as copies: rounded to the network's dtype first, whatever `dtype` then holds it."""
     rows, values, labels, weights = net._data(X, y, sample_weight)
     net._check_parameters()
-    specs = [(layer.n_in, layer.n_out, layer.activation, layer.bias) for layer in net.layers]
+    for i, layer in enumerate(net.layers):
+        if layer.kind != "dense":
+            raise ValueError(f"net must have dense layers only to be looked into, got a {layer.kind} as layer {i}")
+    specs = [astuple(layer) for layer in net.layers]
     Z = ReferenceNetwork(specs, net.loss).rows(rows, net.theta, *net._standardisation)
     held = Problem(
         net.layers, net.loss, net.W, net.b, Z,

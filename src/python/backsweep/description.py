@@ -9,7 +9,7 @@ import numpy as np
 
 from backsweep._backends import checked_dtype
 from backsweep.files import Tensors
-from backsweep.layers import Dense, LayerShape, chain
+from backsweep.layers import Layer, LayerShape, chain
 
 if TYPE_CHECKING:
     from backsweep.network import Network
@@ -46,14 +46,11 @@ def restore(cls: type[N], found: Tensors, description: Any, backend: str, origin
     """
     try:
         shapes = tuple(LayerShape(**layer) for layer in description["layers"])
-        layers: list[int | Dense] = [
-            shapes[0].n_in,
-            *(Dense(layer.n_out, layer.activation, layer.bias) for layer in shapes),
-        ]
+        layers: list[int | Layer] = [shapes[0].n_in, *(shape.layer for shape in shapes)]
         if chain(layers, "identity") != shapes:
             raise ValueError(f"{shapes} do not follow one another")
         dtype = checked_dtype(description["dtype"])
-        expected: dict[str, tuple[int, ...]] = {f"W.{i}": (layer.n_in, layer.n_out) for i, layer in enumerate(shapes)}
+        expected: dict[str, tuple[int, ...]] = {f"W.{i}": layer.W_shape for i, layer in enumerate(shapes)}
         expected |= {f"b.{i}": (layer.n_out,) for i, layer in enumerate(shapes) if layer.bias}
         if description["standardised"]:
             expected |= {"input.mean": (shapes[0].n_in,), "input.scale": (shapes[0].n_in,)}

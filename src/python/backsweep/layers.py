@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,32 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class LayerNorm:
+    """Layer normalisation: each row of ``Z[i]`` to mean 0 and variance 1, ``Ẑ``, then ``Z[i+1] = σ(Ẑ ∘ γ + β)``.
+
+    Means what PyTorch's ``LayerNorm`` means, with its ε of 1e-5. In `Network.W` and `Network.b` it shows γ and β, (n,)
+    each. It stands between an affine map and its σ as ``Dense(512, "identity"), LayerNorm("relu")``.
+
+    Parameters
+    ----------
+    activation : str
+        σ, as in `Dense`. It is ``identity`` unless said: the network's activation is that of `Dense`.
+
+    References
+    ----------
+    Ba, Kiros and Hinton (2016), Layer Normalization.
+    """
+
+    activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        known_name(self.activation, _core.activations, "activation")
+
+
+Layer = Dense | LayerNorm
+
+
+@dataclass(frozen=True)
 class LayerShape:
     """A layer in its place: all that the backends know of it."""
 
@@ -44,14 +71,27 @@ class LayerShape:
     n_out: int
     activation: str
     bias: bool
+    kind: str = "dense"  # as in files written before there were others
+
+    @property
+    def W_shape(self) -> tuple[int, ...]:
+        return (self.n_in, self.n_out) if self.kind == "dense" else (self.n_out,)
 
     @property
     def parameters(self) -> int:
-        return (self.n_in + self.bias) * self.n_out
+        return math.prod(self.W_shape) + self.bias * self.n_out
+
+    @property
+    def layer(self) -> Layer:
+        """The layer without its place."""
+        known_name(self.kind, _core.layers, "kind")
+        return (
+            LayerNorm(self.activation) if self.kind == "layer_norm" else Dense(self.n_out, self.activation, self.bias)
+        )
 
 
-def chain(layers: Sequence[int | Dense], activation: str) -> tuple[LayerShape, ...]:
-    """The layers in their places: an input width, then widths or `Dense`."""
+def chain(layers: Sequence[int | Layer], activation: str) -> tuple[LayerShape, ...]:
+    """The layers in their places: an input width, then widths or layers."""
     known_name(activation, _core.activations, "activation")
     if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence):
         raise TypeError(f"layers must be a list such as [784, 512, 10], got {layers!r}")
@@ -60,6 +100,9 @@ def chain(layers: Sequence[int | Dense], activation: str) -> tuple[LayerShape, .
     n_in = whole_number(layers[0], "layers[0]", 1)
     shapes = []
     for i, item in enumerate(layers[1:], start=1):
+        if isinstance(item, LayerNorm):
+            shapes.append(LayerShape(n_in, n_in, item.activation, True, "layer_norm"))
+            continue
         layer = item if isinstance(item, Dense) else Dense(whole_number(item, f"layers[{i}]", 1))
         is_last = i == len(layers) - 1
         sigma = layer.activation or ("identity" if is_last else activation)

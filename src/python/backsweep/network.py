@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from backsweep import _checks, _core, description, files
 from backsweep._backends import Backend, aligned_zeros, checked_dtype
 from backsweep._checks import Array
 from backsweep.history import History
-from backsweep.layers import Dense, LayerShape, chain
+from backsweep.layers import Layer, LayerShape, chain
 from backsweep.optimizers import Adam, Optimizer
 from backsweep.training import Callback, all_finite, fit
 
@@ -38,7 +39,7 @@ class Network:
     Parameters
     ----------
     layers : list
-        The input width, then a width or a `Dense` for each layer: ``[784, 512, 10]``. The last layer has
+        The input width, then a width, a `Dense` or a `LayerNorm` for each layer: ``[784, 512, 10]``. The last layer has
         identity activation unless it says otherwise; ``[784, 10]`` is softmax regression.
     activation : str
         σ of the hidden layers: one of ``identity relu leaky_relu elu sigmoid tanh softplus gelu silu``.
@@ -55,7 +56,7 @@ class Network:
     Attributes
     ----------
     W : tuple of arrays (n_i, n_{i+1})
-        Writable views into `theta`.
+        Writable views into `theta`. A `LayerNorm` shows γ (n_i,) here, and β in `b`.
     b : tuple of arrays (n_{i+1},)
         Likewise; None where a layer has no bias.
     theta : array
@@ -66,7 +67,7 @@ class Network:
 
     def __init__(
         self,
-        layers: Sequence[int | Dense],
+        layers: Sequence[int | Layer],
         *,
         activation: str = "relu",
         loss: str = "softmax_cross_entropy",
@@ -101,13 +102,13 @@ class Network:
 
     def _initialise(self) -> None:
         # Variance 1/n_in (LeCun, 1998): on MNIST at least as good as He's 2/n_in, and one rule for every σ.
-        for W in self.W:
-            W[:] = self._rng.normal(0.0, 1 / np.sqrt(len(W)), size=W.shape)
+        for W, layer in zip(self.W, self.layers, strict=True):
+            W[:] = self._rng.normal(0.0, 1 / np.sqrt(len(W)), size=W.shape) if layer.kind == "dense" else 1.0
 
     def _views(self, flat: Array) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
         from backsweep.reference.network import split
 
-        views = split(flat, [(layer.n_in, layer.n_out, layer.activation, layer.bias) for layer in self.layers])
+        views = split(flat, [astuple(layer) for layer in self.layers])
         return tuple(W for W, _ in views), tuple(b for _, b in views)
 
     @property
@@ -401,7 +402,9 @@ class Network:
 
     def __repr__(self) -> str:
         widths = [str(self.n_in)]
-        widths += [f"{layer.n_out} {layer.activation}" for layer in self.layers]
+        widths += [
+            f"{layer.n_out if layer.kind == 'dense' else layer.kind} {layer.activation}" for layer in self.layers
+        ]
         return (
             f"Network({' -> '.join(widths)}; loss={self.loss}, {self.theta.size:,} parameters, {self.dtype.name}"
             f"{'' if self.backend == 'core' else ', ' + self.backend})"
@@ -411,10 +414,11 @@ class Network:
         """The layers as a table: formula, shapes, parameters."""
         lines = [f"{'layer':<8}{'computes':<36}{'W':<16}{'b':<10}{'parameters':>12}"]
         for i, layer in enumerate(self.layers):
-            A = f"Z[{i}] W[{i}]" + (f" + b[{i}]" if layer.bias else "")
+            product = f"Z[{i}] W[{i}]" if layer.kind == "dense" else f"Ẑ[{i}] ∘ W[{i}]"
+            A = product + (f" + b[{i}]" if layer.bias else "")
             computes = f"Z[{i + 1}] = " + (A if layer.activation == "identity" else f"{layer.activation}({A})")
             b = f"({layer.n_out},)" if layer.bias else "none"
-            lines.append(f"{i:<8}{computes:<36}{f'({layer.n_in}, {layer.n_out})':<16}{b:<10}{layer.parameters:>12,}")
+            lines.append(f"{i:<8}{computes:<36}{layer.W_shape!s:<16}{b:<10}{layer.parameters:>12,}")
         if self.input_mean is not None:
             lines.insert(1, f"{'':<8}{'Z[0] = (X - mean) / scale':<36}")
         lines.append(f"{'loss':<8}{self.loss}({'Z'}[{len(self.layers)}], y)".ljust(70) + f"{self.theta.size:>12,}")

@@ -35,6 +35,10 @@ struct Kernels {
   void (*update)(const OptimizerSettings&, std::size_t begin, std::size_t end, const StepSize&,
                  const T* dtheta, const OptimizerState<T>&, T* theta);
   double (*penalise)(std::size_t n, double decay, const T* theta, T* dtheta);
+  // See normalisation.hpp.
+  void (*layer_norm_forward)(Matrix<const T> Z, const T* gamma, const T* beta, T epsilon, Matrix<T> Zhat,
+                             Matrix<T> A);
+  void (*layer_norm_backward)(Matrix<const T> D, const T* gamma, Matrix<T> Zhat, Matrix<T> G);
 };
 
 // The loops for the best instruction set that the processor has, or for the one that the environment variable

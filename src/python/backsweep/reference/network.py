@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from backsweep._checks import Array
 from backsweep.reference import activations, losses, optimizers
-from backsweep.reference.dense import dense, preactivation
+from backsweep.reference.dense import preactivation
+from backsweep.reference.normalisation import layer_norm, layer_norm_backward
 
-Spec = tuple[int, int, str, bool]  # n_in, n_out, activation, bias
+Spec = tuple[int, int, str, bool, str]  # n_in, n_out, activation, bias, kind
+
+# A_i of each kind of layer, from Z_i, W_i and b_i.
+PREACTIVATIONS: dict[str, Callable[..., Array]] = {"dense": preactivation, "layer_norm": layer_norm}
 
 
 class Parameters(NamedTuple):
-    """W[i] and b[i] of one layer: views into a flat vector."""
+    """W[i] and b[i] of one layer, or γ and β: views into a flat vector."""
 
     W: Array
     b: Array | None
@@ -26,9 +31,10 @@ def split(theta: Array, layers: Sequence[Spec]) -> list[Parameters]:
     """The flat vector as W[0], b[0], W[1], ...: the parameters, or their gradients."""
     views = []
     begin = 0
-    for n_in, n_out, _, bias in layers:
-        W = theta[begin : begin + n_in * n_out].reshape(n_in, n_out)
-        begin += n_in * n_out
+    for n_in, n_out, _, bias, kind in layers:
+        shape = (n_in, n_out) if kind == "dense" else (n_out,)
+        W = theta[begin : begin + math.prod(shape)].reshape(shape)
+        begin += W.size
         b = theta[begin : begin + n_out] if bias else None
         begin += n_out * bias
         views.append(Parameters(W, b))
@@ -36,12 +42,14 @@ def split(theta: Array, layers: Sequence[Spec]) -> list[Parameters]:
 
 
 class Network:
-    """A chain of dense layers and a loss."""
+    """A chain of layers and a loss."""
 
     def __init__(self, layers: Sequence[Spec], loss: str) -> None:
         self.layers = list(layers)
         self.loss = loss
-        self.parameters = sum((n_in + bias) * n_out for n_in, n_out, _, bias in layers)
+        self.parameters = sum(
+            ((n_in if kind == "dense" else 1) + bias) * n_out for n_in, n_out, _, bias, kind in layers
+        )
 
     def rows(self, X: Array, theta: Array, mean: Array | None, scale: Array | None) -> Array:
         """Z[0] for some rows of X, in the dtype of theta."""
@@ -50,8 +58,8 @@ class Network:
 
     def forward(self, theta: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int) -> Array:
         Z = self.rows(X, theta, mean, scale)
-        for (W, b), (_, _, sigma, _) in zip(split(theta, self.layers), self.layers, strict=True):
-            Z = dense(Z, W, b, sigma)
+        for (W, b), (_, _, sigma, _, kind) in zip(split(theta, self.layers), self.layers, strict=True):
+            Z = getattr(activations, sigma)(PREACTIVATIONS[kind](Z, W, b))
         return Z
 
     def forward_few(self, theta: Array, X: object) -> None:
@@ -73,8 +81,8 @@ class Network:
 
         # Forward: Z_{i+1} = σ(A_i), A_i = Z_i W_i + b_i; every Z and A is kept.
         Zs, As = [Z], []
-        for (W, b), (_, _, sigma, _) in zip(parameters, self.layers, strict=True):
-            As.append(preactivation(Zs[-1], W, b))
+        for (W, b), (_, _, sigma, _, kind) in zip(parameters, self.layers, strict=True):
+            As.append(PREACTIVATIONS[kind](Zs[-1], W, b))
             Zs.append(getattr(activations, sigma)(As[-1]))
         loss = getattr(losses, self.loss)(Zs[-1], y, sample_weight)
 
@@ -82,8 +90,13 @@ class Network:
         G = getattr(losses, f"{self.loss}_backward")(Zs[-1], y, sample_weight)
         for i in reversed(range(len(self.layers))):
             D = getattr(activations, f"{self.layers[i][2]}_backward")(G, As[i])
-            gradients[i].W[:] = Zs[i].T @ D
             db = gradients[i].b
+            if self.layers[i][4] == "layer_norm":
+                G, gradients[i].W[:], beta = layer_norm_backward(D, Zs[i], parameters[i].W)
+                if db is not None:
+                    db[:] = beta
+                continue
+            gradients[i].W[:] = Zs[i].T @ D
             if db is not None:
                 db[:] = D.sum(axis=0)
             G = D @ parameters[i].W.T

@@ -1,0 +1,57 @@
+#include "core/layer_norm.hpp"
+
+#include <cmath>
+
+#include "core/kernels/kernels.hpp"
+
+namespace backsweep {
+
+template <class T>
+void LayerNorm<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next) const {
+  const Matrix<T> sum = preactivation(A) ? preactivation(A) : Z_next;  // in place where σ' does not need A
+  kernels<T>().layer_norm_forward(Z, gamma(theta), beta(theta), static_cast<T>(layer_norm_epsilon), Zhat(A),
+                                  sum);
+  activation_forward<T>(sigma_, sum, Z_next);
+}
+
+template <class T>
+void LayerNorm<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const {
+  const T share = T(1) / static_cast<T>(n_);
+  for (std::size_t i = 0; i < Z.rows; ++i) {
+    const T* z = Z.row(i);
+    T mean = 0, variance = 0;
+    for (std::size_t j = 0; j < n_; ++j) mean += z[j];
+    mean *= share;
+    for (std::size_t j = 0; j < n_; ++j) variance += (z[j] - mean) * (z[j] - mean);
+    variance *= share;
+    const T r = T(1) / std::sqrt(variance + static_cast<T>(layer_norm_epsilon));
+    for (std::size_t j = 0; j < n_; ++j) {
+      Z_next(i, j) = gamma(theta)[j] * ((z[j] - mean) * r) + beta(theta)[j];
+    }
+  }
+  activation_forward<T>(sigma_, Z_next, Z_next);
+}
+
+template <class T>
+void LayerNorm<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
+                            Matrix<T> D_rows, Matrix<T> G) const {
+  const Matrix<T> D = G_next;
+  const std::size_t m = D_rows.rows;
+  activation_backward<T>(sigma_, G_next, preactivation(A), Z_next, D);
+  kernels<T>().layer_norm_backward(D, gamma(theta), Zhat(A), G);
+  kernels<T>().transpose(A.row_range(0, n_).col_range(0, m), D_rows.col_range(0, n_));
+  kernels<T>().transpose(D.col_range(0, m), D_rows.col_range(n_, n_));
+}
+
+// dγ and dβ lie as their terms do: the row of ones adds them up over the samples.
+template <class T>
+void LayerNorm<T>::gradient(std::size_t, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block,
+                            const Ahead<T>& ahead) const {
+  const Matrix<T> sums{dtheta_block, 1, parameters(), parameters()};
+  kernels<T>().product(true, Z.row_range(n_, 1), D_rows, nullptr, sums, {false, ahead});
+}
+
+template class LayerNorm<float>;
+template class LayerNorm<double>;
+
+}  // namespace backsweep

@@ -1,0 +1,32 @@
+// The kinds of layers, and a layer from its specification: the one place that knows them all.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string_view>
+
+#include "core/activation.hpp"
+#include "core/layer.hpp"
+
+namespace backsweep {
+
+enum class LayerKind { dense, layer_norm };
+
+// The names, in the order of the enumeration: their one home.
+inline constexpr std::array<std::string_view, 2> layer_names = {"dense", "layer_norm"};
+
+// Whether a layer of this kind has as many outputs as inputs.
+constexpr bool keeps_width(LayerKind kind) { return kind != LayerKind::dense; }
+
+struct LayerSpec {
+  LayerKind kind;
+  std::size_t n_in;
+  std::size_t n_out;
+  Activation sigma;
+  bool bias;  // of a dense layer
+};
+
+template <class T>
+std::unique_ptr<Layer<T>> make_layer(const LayerSpec& spec);
+
+}  // namespace backsweep
