@@ -304,7 +304,7 @@ def data(n):
 def train(n):
     rows, labels = data(n)
     trainer = _core.Trainer_float32(net._network, net.theta, [], {"kind": "sgd"}, rows, labels, True, None, None, None,
-                                    100, 1)
+                                    100, 1, 1.0, 0.0, np.inf)
     trainer.run(None, 0, np.zeros(n), np.zeros(1, dtype=np.int64), np.zeros(5), 1e9)
 
 calls = {
