@@ -58,9 +58,10 @@ struct ProductBlock {
   bool later_once;  // by the first of a row of blocks
 };
 
-// V is a vector of T, of the width of the registers or narrower.
+// V is a vector of T, of the width of the registers or narrower. Not inlined: among the variables of its
+// callers GCC keeps some of the sums in memory.
 template <class T, class V, std::size_t rows, std::size_t vectors, bool p_along_rows>
-void product_block(const ProductBlock<T>& block) {
+__attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
   constexpr std::size_t sums = chains<rows, vectors>;
   constexpr std::size_t width = sizeof(V) / sizeof(T);
   V c[sums][rows][vectors];
