@@ -23,11 +23,16 @@ def test_float32_is_within_4_units_in_the_last_place(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_float64_is_the_library_s(name):
+def test_float64_agrees_with_the_library(name):
     true, low, high = FUNCTIONS[name]
-    x = np.random.default_rng(0).normal(size=1001) * 3
+    rng = np.random.default_rng(0)
+    size = 10.0 ** rng.uniform(-12, 2.8, 20_001)  # up to 630: nothing overflows
+    x = np.concatenate([size, -size])
     x = x[(x >= low) & (x <= high)]
-    np.testing.assert_allclose(_core.elementary(name, x), true(x), rtol=8 * np.finfo(np.float64).eps)
+    got, expected = _core.elementary(name, x), true(x)
+    normal = np.abs(expected) > np.finfo(np.float64).tiny
+    # Both may be off: ours by 4 units in the last place, the library by one.
+    np.testing.assert_allclose(got[normal], expected[normal], rtol=5 * np.finfo(np.float64).eps)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,7 +1,11 @@
-// The elementary functions, a vector at a time. In float32 each is within 4 units in the last place, which
-// benchmarks/ulp.py checks for every float32 there is; in float64 they are the C library's.
-// NaN comes through, and so do the limits at ±∞.
+// The elementary functions, a vector at a time. Each is within 4 units in the
+// last place; in float32 benchmarks/ulp.py checks that for every number there
+// is. In float64 erfc is the C library's. NaN comes through, and so do the
+// limits at ±∞.
 #pragma once
+
+#include <iterator>
+#include <limits>
 
 #include "core/elementary.hpp"
 #include "core/kernels/simd.hpp"
@@ -15,66 +19,99 @@ inline Vector<T> absolute(Vector<T> x) {
 }
 
 // 2ⁿ for whole numbers n that are normal exponents.
-inline Vector<float> power_of_two(Integers<float> n) {
-  const Integers<float> bits = (n + 127) << 23;
-  Vector<float> result;
+template <class T>
+inline Vector<T> power_of_two(Integers<T> n) {
+  constexpr int digits = std::numeric_limits<T>::digits - 1, bias = std::numeric_limits<T>::max_exponent - 1;
+  const Integers<T> bits = (n + bias) << digits;
+  Vector<T> result;
   std::memcpy(&result, &bits, sizeof result);
   return result;
 }
 
-// x = n ln 2 + r with |r| ≤ ln 2 / 2, and exp(r) - 1 as a polynomial (Cephes).
-struct ReducedExponential {
-  Integers<float> n;
-  Vector<float> minus_1;
+// What exp is made of in each dtype.
+template <class T>
+struct ExponentialConstants;
+template <>
+struct ExponentialConstants<float> {
+  static constexpr float shift = 12582912.0f;  // 1.5 · 2²³: adding it rounds to an integer
+  static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+  static constexpr float lowest = -104.0f,
+                         highest = 89.0f;          // from here on exp is 0, or infinite
+  static constexpr float lowest_minus_1 = -18.0f;  // from here on exp(x) - 1 is -1
+  // (exp(r) - 1 - r) / r² (Cephes)
+  static constexpr float terms[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                                    4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+};
+template <>
+struct ExponentialConstants<double> {
+  static constexpr double shift = 6755399441055744.0;  // 1.5 · 2⁵²
+  static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
+  static constexpr double lowest = -746.0, highest = 710.0;
+  static constexpr double lowest_minus_1 = -40.0;
+  // The series, to r¹³ / 13!
+  static constexpr double terms[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
+                                     1.0 / 362880,     1.0 / 40320,     1.0 / 5040,     1.0 / 720,
+                                     1.0 / 120,        1.0 / 24,        1.0 / 6,        1.0 / 2};
+};
 
-  // x must be neither NaN nor far out of range. What is too small for x's last place can be given apart.
-  explicit ReducedExponential(Vector<float> x, Vector<float> rest = Vector<float>{}) {
-    constexpr float log2_e = 1.44269504088896341f;
-    constexpr float ln2_high = 0.693359375f;
-    constexpr float ln2_low = -2.12194440e-4f;
-    const Vector<float> shift = splat(12582912.0f);  // 1.5 · 2²³: adding it rounds to an integer
-    const Vector<float> whole = (x * log2_e + shift) - shift;
-    const Vector<float> r = ((x - whole * ln2_high) - whole * ln2_low) + rest;
-    Vector<float> p = splat(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
+// x = n ln 2 + r with |r| ≤ ln 2 / 2, and exp(r) - 1 as a polynomial.
+template <class T>
+struct ReducedExponential {
+  Integers<T> n;
+  Vector<T> minus_1;
+
+  // x must be neither NaN nor far out of range. What is too small for x's last
+  // place can be given apart.
+  explicit ReducedExponential(Vector<T> x, Vector<T> rest = Vector<T>{}) {
+    using Constants = ExponentialConstants<T>;
+    const Vector<T> shift = splat(Constants::shift);
+    const Vector<T> shifted = x * T(1.44269504088896340736) + shift, whole = shifted - shift;
+    const Vector<T> r = ((x - whole * Constants::ln2_high) - whole * Constants::ln2_low) + rest;
+    Vector<T> p = splat(Constants::terms[0]);
+    for (std::size_t i = 1; i < std::size(Constants::terms); ++i) p = p * r + Constants::terms[i];
     minus_1 = p * (r * r) + r;
-    n = __builtin_convertvector(whole, Integers<float>);
+    // The integer stands in the last bits of the sum.
+    Integers<T> bits, bits_of_shift;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    std::memcpy(&bits_of_shift, &shift, sizeof bits);
+    n = bits - bits_of_shift;
   }
 
   // In two steps, so that results near the ends of the range come out right.
-  Vector<float> value() const {
-    const Integers<float> half = n >> 1;
-    return (minus_1 + 1.0f) * power_of_two(half) * power_of_two(n - half);
+  Vector<T> value() const {
+    const Integers<T> half = n >> 1;
+    return (minus_1 + T(1)) * power_of_two<T>(half) * power_of_two<T>(n - half);
   }
 };
 
-// From here on exp is 0 in float32, or infinite. Comparisons with NaN are false: it stays what it is.
-inline Vector<float> within_range_of_exp(Vector<float> x) {
-  const Vector<float> low = splat(-104.0f), high = splat(89.0f);
-  x = x < low ? low : x;
-  return x > high ? high : x;
+// Comparisons with NaN are false: it stays what it is.
+template <class T>
+inline Vector<T> exponential_of(Vector<T> x) {
+  const Vector<T> low = splat(ExponentialConstants<T>::lowest),
+                  high = splat(ExponentialConstants<T>::highest);
+  Vector<T> inside = x < low ? low : x;
+  inside = inside > high ? high : inside;
+  return x == x ? ReducedExponential<T>(inside).value() : x;
 }
+inline Vector<float> exponential(Vector<float> x) { return exponential_of<float>(x); }
+inline Vector<double> exponential(Vector<double> x) { return exponential_of<double>(x); }
 
-inline Vector<float> exponential(Vector<float> x) {
-  return x == x ? ReducedExponential(within_range_of_exp(x)).value() : x;
+// exp(x) - 1, where exp is not out of range.
+template <class T>
+inline Vector<T> exponential_minus_1_of(Vector<T> x) {
+  constexpr int highest_power = std::numeric_limits<T>::max_exponent - 1;
+  const Vector<T> low = splat(ExponentialConstants<T>::lowest_minus_1);
+  const ReducedExponential<T> e(x < low ? low : x);
+  // 2ⁿ (exp(r) - 1) + (2ⁿ - 1)
+  const Integers<T> power = e.n > highest_power ? Integers<T>{} + highest_power : e.n;
+  const Vector<T> scale = power_of_two<T>(power);
+  return x == x ? scale * e.minus_1 + (scale - T(1)) : x;
 }
+inline Vector<float> exponential_minus_1(Vector<float> x) { return exponential_minus_1_of<float>(x); }
+inline Vector<double> exponential_minus_1(Vector<double> x) { return exponential_minus_1_of<double>(x); }
 
-// exp(x) - 1 for x ≤ 88.
-inline Vector<float> exponential_minus_1(Vector<float> x) {
-  const Vector<float> low = splat(-18.0f);  // from here on it is -1
-  const ReducedExponential e(x < low ? low : x);
-  // 2ⁿ (exp(r) - 1) + (2ⁿ - 1); for n = 128 the power is out of range.
-  const Integers<float> capped = e.n > 127 ? Integers<float>{} + 127 : e.n;
-  const Vector<float> scale = power_of_two(capped);
-  return x == x ? scale * e.minus_1 + (scale - 1.0f) : x;
-}
-
-// log of a positive normal number, to about 1 ULP: x = 2ᵉ (1 + f) with 1 + f in [√½, √2), a polynomial in f
-// (Cephes). NaN and infinity stay what they are.
+// log of a positive normal number, to about 1 ULP: x = 2ᵉ (1 + f) with 1 + f in
+// [√½, √2), a polynomial in f (Cephes). NaN and infinity stay what they are.
 inline Vector<float> logarithm(Vector<float> x) {
   Integers<float> bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -102,31 +139,77 @@ inline Vector<float> logarithm(Vector<float> x) {
   return ordinary ? result : x;
 }
 
-// log(1 + x) for 0 ≤ x ≤ 1: what rounding took from 1 + x is put back as a factor.
-inline Vector<float> logarithm_of_1_plus(Vector<float> x) {
-  const Vector<float> sum = 1.0f + x, taken = sum - 1.0f;
-  return taken == Vector<float>{} ? x : logarithm(sum) * (x / taken);
+// The same by fdlibm's series in s = f / (2 + f).
+inline Vector<double> logarithm(Vector<double> x) {
+  Integers<double> bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  Integers<double> exponent = (bits >> 52) - 1022;
+  const Integers<double> fraction = (bits & 0x000fffffffffffff) | 0x3fe0000000000000;  // in [½, 1)
+  Vector<double> m;
+  std::memcpy(&m, &fraction, sizeof m);
+  const Integers<double> below = m < splat(0.70710678118654752440);
+  exponent += below;  // a true comparison is -1
+  const Vector<double> f = below ? m + m - 1.0 : m - 1.0;
+  // To a floating-point number by way of the last bits of a sum.
+  const Vector<double> shift = splat(ExponentialConstants<double>::shift);
+  Integers<double> sum_bits;
+  std::memcpy(&sum_bits, &shift, sizeof sum_bits);
+  sum_bits += exponent;
+  Vector<double> e;
+  std::memcpy(&e, &sum_bits, sizeof e);
+  e = e - shift;
+  const Vector<double> s = f / (2.0 + f), z = s * s;
+  Vector<double> p = splat(1.479819860511658591e-01);
+  p = p * z + 1.531383769920937332e-01;
+  p = p * z + 1.818357216161805012e-01;
+  p = p * z + 2.222219843214978396e-01;
+  p = p * z + 2.857142874366239149e-01;
+  p = p * z + 3.999999999940941908e-01;
+  p = p * z + 6.666666666666735130e-01;
+  const Vector<double> half_square = 0.5 * f * f;
+  const Vector<double> small = s * (half_square + p * z) + e * ExponentialConstants<double>::ln2_low;
+  const Vector<double> result = e * ExponentialConstants<double>::ln2_high - ((half_square - small) - f);
+  const Integers<double> ordinary = (bits & 0x7ff0000000000000) != 0x7ff0000000000000;
+  return ordinary ? result : x;
 }
 
-// (e^2|x| - 1) / (e^2|x| + 1), with the sign of x; from 10 on it is 1.
-inline Vector<float> hyperbolic_tangent(Vector<float> x) {
-  const Vector<float> size = absolute<float>(x), high = splat(10.0f);
-  const Vector<float> e = exponential_minus_1(2.0f * (size > high ? high : size));
-  const Vector<float> result = e / (e + 2.0f);
-  // -0 stays -0.
-  return x < Vector<float>{} ? -result : x > Vector<float>{} ? result : x;
+// log(1 + x) for 0 ≤ x ≤ 1: what rounding took from 1 + x is put back as a
+// factor.
+template <class T>
+inline Vector<T> logarithm_of_1_plus_of(Vector<T> x) {
+  const Vector<T> sum = T(1) + x, taken = sum - T(1);
+  return taken == Vector<T>{} ? x : logarithm(sum) * (x / taken);
 }
+inline Vector<float> logarithm_of_1_plus(Vector<float> x) { return logarithm_of_1_plus_of<float>(x); }
+inline Vector<double> logarithm_of_1_plus(Vector<double> x) { return logarithm_of_1_plus_of<double>(x); }
+
+// (e^2|x| - 1) / (e^2|x| + 1), with the sign of x; from 20 on it is 1.
+template <class T>
+inline Vector<T> hyperbolic_tangent_of(Vector<T> x) {
+  const Vector<T> size = absolute<T>(x), high = splat(T(20));
+  const Vector<T> e = exponential_minus_1(T(2) * (size > high ? high : size));
+  const Vector<T> result = e / (e + T(2));
+  // -0 stays -0.
+  return x < Vector<T>{} ? -result : x > Vector<T>{} ? result : x;
+}
+inline Vector<float> hyperbolic_tangent(Vector<float> x) { return hyperbolic_tangent_of<float>(x); }
+inline Vector<double> hyperbolic_tangent(Vector<double> x) { return hyperbolic_tangent_of<double>(x); }
 
 // 1 / (1 + exp(-x)), by an exponential that is at most 1.
-inline Vector<float> logistic(Vector<float> x) {
-  const Vector<float> e = exponential(-absolute<float>(x));
-  return (x < Vector<float>{} ? e : splat(1.0f)) / (1.0f + e);
+template <class T>
+inline Vector<T> logistic_of(Vector<T> x) {
+  const Vector<T> e = exponential(-absolute<T>(x));
+  return (x < Vector<T>{} ? e : splat(T(1))) / (T(1) + e);
 }
+inline Vector<float> logistic(Vector<float> x) { return logistic_of<float>(x); }
+inline Vector<double> logistic(Vector<double> x) { return logistic_of<double>(x); }
 
-// The complementary error function: exp(x²) erfc(x) (1 + 2x) is smooth in q = (x - 2) / (x + 2) for all x ≥
-// 0, and a polynomial of degree 9 there (minimax by Lawson's iteration, 4e-8).
+// The complementary error function: exp(x²) erfc(x) (1 + 2x) is smooth in q =
+// (x - 2) / (x + 2) for all x ≥ 0, and a polynomial of degree 9 there (minimax
+// by Lawson's iteration, 4e-8).
 inline Vector<float> error_function_complement(Vector<float> x) {
-  const Vector<float> size = absolute<float>(x), high = splat(10.2f);  // beyond, it is 0
+  const Vector<float> size = absolute<float>(x),
+                      high = splat(10.2f);  // beyond, it is 0
   const Vector<float> a = size > high ? high : size;
   const Vector<float> q = (a - 2.0f) / (a + 2.0f);
   Vector<float> p = splat(-3.994469589e-4f);
@@ -139,15 +222,18 @@ inline Vector<float> error_function_complement(Vector<float> x) {
   p = p * q - 1.6603146493e-1f;
   p = p * q - 9.2763982713e-2f;
   p = p * q + 1.2769783735f;
-  // a² in two parts: the square of a's leading bits is exact, and exp would magnify what is lost of the rest.
+  // a² in two parts: the square of a's leading bits is exact, and exp would
+  // magnify what is lost of the rest.
   Integers<float> bits;
   std::memcpy(&bits, &a, sizeof bits);
   bits &= ~0xfff;
   Vector<float> leading;
   std::memcpy(&leading, &bits, sizeof leading);
   const Vector<float> rest = (a - leading) * (a + leading);
-  const Vector<float> tail = ReducedExponential(-leading * leading, -rest).value() * p / (1.0f + 2.0f * a);
-  // Near 0 the series of erf (Abramowitz and Stegun, 7.1.5) is closer: little of it is added to 1.
+  const Vector<float> tail =
+      ReducedExponential<float>(-leading * leading, -rest).value() * p / (1.0f + 2.0f * a);
+  // Near 0 the series of erf (Abramowitz and Stegun, 7.1.5) is closer: little
+  // of it is added to 1.
   const Vector<float> square = a * a;
   Vector<float> series = splat(1.2055332982e-4f);
   series = series * square - 8.5483270234e-4f;
@@ -160,25 +246,9 @@ inline Vector<float> error_function_complement(Vector<float> x) {
   return a < splat(0.5f) ? 1.0f - x * series : far;  // NaN is far, and a is NaN where x is
 }
 
-#define BACKSWEEP_BY_LANES(name, expression)          \
-  inline Vector<double> name(Vector<double> v) {      \
-    for (std::size_t l = 0; l < lanes<double>; ++l) { \
-      const double x = v[l];                          \
-      v[l] = expression;                              \
-    }                                                 \
-    return v;                                         \
-  }
-BACKSWEEP_BY_LANES(exponential, std::exp(x))
-BACKSWEEP_BY_LANES(exponential_minus_1, std::expm1(x))
-BACKSWEEP_BY_LANES(logarithm, std::log(x))
-BACKSWEEP_BY_LANES(logarithm_of_1_plus, std::log1p(x))
-BACKSWEEP_BY_LANES(hyperbolic_tangent, std::tanh(x))
-BACKSWEEP_BY_LANES(error_function_complement, std::erfc(x))
-#undef BACKSWEEP_BY_LANES
-
-inline Vector<double> logistic(Vector<double> x) {
-  const Vector<double> e = exponential(-absolute<double>(x));
-  return (x < Vector<double>{} ? e : splat(1.0)) / (1.0 + e);
+inline Vector<double> error_function_complement(Vector<double> x) {
+  for (std::size_t l = 0; l < lanes<double>; ++l) x[l] = std::erfc(x[l]);
+  return x;
 }
 
 template <class T>

@@ -130,65 +130,54 @@ LossSums softmax_cross_entropy_with_probabilities(ConstMatrix<T> Z, const Target
   return sums;
 }
 
-// The losses below are sums of one function of (z, y), averaged over the k outputs:
-// value(z, y) and its slope in z beside it.
+// The losses below are sums of one function of (z, y), averaged over the k outputs: its value, and beside it
+// its slope in z.
+template <class T>
+struct ValueAndSlope {
+  Vector<T> value;
+  Vector<T> slope;
+};
 
 struct SigmoidCrossEntropy {
   // -y log σ(z) - (1-y) log(1-σ(z)), written so that nothing overflows
   template <class T>
-  static T value(T z, T y) {
-    return (z < T(0) ? T(0) : z) - z * y + std::log1p(std::exp(-std::abs(z)));
-  }
-  template <class T>
-  static T slope(T z, T y) {
-    const T e = std::exp(-std::abs(z));
-    return (z < T(0) ? e : T(1)) / (T(1) + e) - y;
+  static ValueAndSlope<T> at(Vector<T> z, Vector<T> y) {
+    const Vector<T> e = exponential(-absolute<T>(z));  // at most 1: nothing overflows
+    const Vector<T> zero = {};
+    return {(z < zero ? zero : z) - z * y + logarithm_of_1_plus(e),
+            (z < zero ? e : splat(T(1))) / (T(1) + e) - y};
   }
 };
 
 struct SquaredError {
   template <class T>
-  static T value(T z, T y) {
-    return (z - y) * (z - y);
-  }
-  template <class T>
-  static T slope(T z, T y) {
-    return T(2) * (z - y);
+  static ValueAndSlope<T> at(Vector<T> z, Vector<T> y) {
+    const Vector<T> d = z - y;
+    return {d * d, T(2) * d};
   }
 };
 
 struct AbsoluteError {
   template <class T>
-  static T value(T z, T y) {
-    return std::abs(z - y);
+  static ValueAndSlope<T> at(Vector<T> z, Vector<T> y) {
+    const Vector<T> d = z - y;  // 0 where equal, NaN stays
+    return {absolute<T>(d), z > y ? splat(T(1)) : z < y ? splat(T(-1)) : d};
   }
-  template <class T>
-  static T slope(T z, T y) {
-    return z > y ? T(1) : z < y ? T(-1) : z - y;
-  }  // 0 where equal, NaN stays
 };
 
 struct Huber {  // δ = 1
   template <class T>
-  static T value(T z, T y) {
-    const T d = std::abs(z - y);
-    return d > T(1) ? d - T(0.5) : T(0.5) * d * d;
-  }
-  template <class T>
-  static T slope(T z, T y) {
-    const T d = z - y;
-    return d > T(1) ? T(1) : d < T(-1) ? T(-1) : d;
+  static ValueAndSlope<T> at(Vector<T> z, Vector<T> y) {
+    const Vector<T> d = z - y, size = absolute<T>(d), one = splat(T(1));
+    return {size > one ? size - T(0.5) : T(0.5) * d * d, d > one ? one : d < -one ? -one : d};
   }
 };
 
 struct Poisson {  // z is the logarithm of the rate
   template <class T>
-  static T value(T z, T y) {
-    return std::exp(z) - y * z;
-  }
-  template <class T>
-  static T slope(T z, T y) {
-    return std::exp(z) - y;
+  static ValueAndSlope<T> at(Vector<T> z, Vector<T> y) {
+    const Vector<T> rate = exponential(z);
+    return {rate - y * z, rate - y};
   }
 };
 
@@ -196,22 +185,17 @@ template <class Kind, class T>
 LossSums mean_over_outputs(ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
   LossSums sums;
   const double k = static_cast<double>(Z.rows);
+  const Vector<T> cap = splat(y.loss_cap), zero = {};
   for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
     const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
-    T loss[lanes<T>] = {}, right[lanes<T>] = {}, factor[lanes<T>] = {};
+    Vector<T> factor = {}, loss = {}, right = {};
     for (std::size_t l = 0; l < samples; ++l) factor[l] = static_cast<T>(scale * weight_of(y, c + l) / k);
     for (std::size_t j = 0; j < Z.rows; ++j) {
-      const T* z = Z.row(j) + c;
-      const T* target = y.values.row(j) + c;
-      for (std::size_t l = 0; l < samples; ++l) {
-        const T value = Kind::value(z[l], target[l]);
-        loss[l] += value > y.loss_cap ? y.loss_cap : value;  // NaN stays
-        right[l] += (z[l] > T(0)) == (target[l] > T(0.5)) ? T(1) : T(0);
-      }
-      if (G) {
-        T* g = G.row(j) + c;
-        for (std::size_t l = 0; l < samples; ++l) g[l] = factor[l] * Kind::slope(z[l], target[l]);
-      }
+      const Vector<T> z = load(Z.row(j) + c), target = load(y.values.row(j) + c);
+      const ValueAndSlope<T> at = Kind::template at<T>(z, target);
+      loss += at.value > cap ? cap : at.value;  // NaN stays
+      right += ((z > zero) == (target > T(0.5))) ? splat(T(1)) : zero;
+      if (G) store(G.row(j) + c, factor * at.slope);
     }
     for (std::size_t l = 0; l < samples; ++l) {
       const double w = weight_of(y, c + l) / k;

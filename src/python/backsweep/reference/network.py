@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +16,13 @@ from backsweep.reference.normalisation import layer_norm, layer_norm_backward
 
 Spec = tuple[int, int, str, bool, str]  # n_in, n_out, activation, bias, kind
 
-# A_i of each kind of layer, from Z_i, W_i and b_i.
-PREACTIVATIONS: dict[str, Callable[..., Array]] = {"dense": preactivation, "layer_norm": layer_norm}
+
+def preactivation_of(kind: str, Z: Array, W: Array, b: Array | None) -> Array:
+    """A_i of each kind of layer."""
+    if kind == "layer_norm":
+        assert b is not None  # it always has a β
+        return layer_norm(Z, W, b)
+    return preactivation(Z, W, b)
 
 
 class Parameters(NamedTuple):
@@ -59,7 +64,7 @@ class Network:
     def forward(self, theta: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int) -> Array:
         Z = self.rows(X, theta, mean, scale)
         for (W, b), (_, _, sigma, _, kind) in zip(split(theta, self.layers), self.layers, strict=True):
-            Z = getattr(activations, sigma)(PREACTIVATIONS[kind](Z, W, b))
+            Z = getattr(activations, sigma)(preactivation_of(kind, Z, W, b))
         return Z
 
     def forward_few(self, theta: Array, X: object) -> None:
@@ -82,7 +87,7 @@ class Network:
         # Forward: Z_{i+1} = σ(A_i), A_i = Z_i W_i + b_i; every Z and A is kept.
         Zs, As = [Z], []
         for (W, b), (_, _, sigma, _, kind) in zip(parameters, self.layers, strict=True):
-            As.append(PREACTIVATIONS[kind](Zs[-1], W, b))
+            As.append(preactivation_of(kind, Zs[-1], W, b))
             Zs.append(getattr(activations, sigma)(As[-1]))
         loss = getattr(losses, self.loss)(Zs[-1], y, sample_weight)
 
