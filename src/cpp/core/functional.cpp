@@ -9,10 +9,10 @@
 namespace backsweep::functional {
 namespace {
 
-// The transpose, its rows reaching to whole vectors, and a row of ones.
+// The transpose, its rows reaching to whole vectors.
 template <class T>
 OwnedMatrix<T> turned(ConstMatrix<T> M) {
-  OwnedMatrix<T> result = OwnedMatrix<T>::and_ones(M.cols, M.rows);
+  OwnedMatrix<T> result(M.cols, M.rows);
   if (M.rows > 0 && M.cols > 0) kernels<T>().transpose(M, result.view().col_range(0, M.rows));
   return result;
 }

@@ -59,6 +59,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
     loss = "log_loss"
+    class_weight: Any
 
     def __init__(
         self,
@@ -94,36 +95,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         n_jobs: int | None = None,
         progress: Any = False,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.class_weight = class_weight
-        self.weight_decay = weight_decay
-        self.clip_norm = clip_norm
-        self.coefs_init = coefs_init
-        self.intercepts_init = intercepts_init
-        self.n_jobs = n_jobs
-        self.progress = progress
+        self._keep(locals())
 
     def _objective(self) -> Objective:
         return objective(self.loss, self.n_outputs_, multiclass=self._label_binarizer.y_type_ == "multiclass")

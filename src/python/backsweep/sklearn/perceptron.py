@@ -118,6 +118,12 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     validation_loss_curve_: list[float]
     _optimizer: Descent
 
+    def _keep(self, arguments: dict[str, Any]) -> None:
+        """The arguments of __init__, as they are: scikit-learn wants each under its name, and nothing else."""
+        for name, value in arguments.items():
+            if name != "self":
+                setattr(self, name, value)
+
     # What the subclasses know
 
     def _objective(self) -> Objective:
