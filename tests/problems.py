@@ -165,6 +165,7 @@ class Problem:
     labels: bool = True
     weighted: bool = False
     standardised: bool = False
+    zeros: bool = False  # among the features, as in images and in counts of words
     dtype: str = "float64"
     seed: int = 0
 
@@ -190,5 +191,10 @@ class Problem:
         X = rng.normal(size=(self.rows, self.widths[0]))
         if self.standardised:
             X = X * np.linspace(1, 9, self.widths[0]) + 100
+        if self.zeros:
+            X *= rng.random(X.shape) < 0.5
+            X *= np.repeat(rng.random((-(-self.rows // 8), self.widths[0])) < 0.6, 8, axis=0)[: self.rows]
+            X[:, rng.random(self.widths[0]) < 0.3] = 0
+            X[:, 0] = -0.0
         y = targets(rng, self.loss, self.rows, self.widths[-1], labels=self.labels)
         return X, y, weights(rng, self.rows) if self.weighted else None

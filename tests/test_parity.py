@@ -71,6 +71,17 @@ def test_shapes(shape, activation, dtype, weighted):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(40, 33, 5), (70, 32), (784, 100, 10)], ids=str)
+@pytest.mark.parametrize("rows", [1, 15, 64, 100, 513])
+def test_zeros(shape, rows, dtype):
+    """Features that many samples lack, which products leave out: in the whole batch, in parts of it, one by one."""
+    problem = Problem(shape, rows, "relu", dtype=dtype, zeros=True)
+    check_sweeps(problem, TEAMS)
+    if rows > 64 and shape[0] < 100:
+        check_training(problem, "adam", epochs=2, batch_size=48, teams=TEAMS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_training(activation, loss, dtype):

@@ -12,14 +12,19 @@ namespace {
 constexpr std::size_t weights_in_block = 8192;
 constexpr std::size_t fewest_block_rows = 12;
 
+// To look for zeros among the features takes about as long as so many outputs take of what it may save.
+constexpr std::size_t outputs_worth_a_look = 32;
+constexpr std::size_t features_at_a_time = 96;
+
 }  // namespace
 
 template <class T>
-void dense_forward(Activation sigma, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Matrix<T> A,
-                   Matrix<T> Z_next) {
+void dense_forward(Activation sigma, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> W, const T* b,
+                   Matrix<T> A, Matrix<T> Z_next) {
   const Matrix<T> sum = A ? A : Z_next;  // in place where σ' does not need A
   ProductOptions<T> options;
   options.relu = sigma == Activation::relu && !A;  // while it is in registers
+  options.terms = occupied;
   kernels<T>().product(false, W, Z, b, sum, options);
   if (!options.relu) activation_forward<T>(sigma, sum, Z_next);
 }
@@ -32,8 +37,35 @@ void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> W, C
 }
 
 template <class T>
-void dense_gradient(ConstMatrix<T> Z, ConstMatrix<T> D_rows, Matrix<T> dW, const Ahead<T>& ahead) {
-  kernels<T>().product(true, Z, D_rows, nullptr, dW, {false, ahead});
+void dense_gradient(ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows, Matrix<T> dW,
+                    const Ahead<T>& ahead) {
+  ProductOptions<T> options;
+  options.ahead = ahead;
+  if (!occupied) return kernels<T>().product(true, Z, D_rows, nullptr, dW, options);
+  // The rows of dW whose feature some sample has, side by side; then each goes to its place, the last first,
+  // and the others are zero.
+  std::uint32_t rows[features_at_a_time];
+  for (std::size_t begin = 0; begin < Z.rows; begin += features_at_a_time) {
+    const Matrix<T> part = dW.row_range(begin, std::min(features_at_a_time, Z.rows - begin));
+    std::size_t found = 0;
+    for (std::size_t j = 0; j < part.rows; ++j) {
+      if (occupied.feature(begin + j)) rows[found++] = static_cast<std::uint32_t>(j);
+    }
+    options.rows_of_A = rows;
+    kernels<T>().product(true, Z.row_range(begin, part.rows), D_rows, nullptr, part.row_range(0, found),
+                         options);
+    for (std::size_t j = part.rows; j-- > 0;) {
+      const bool is_there = found > 0 && rows[found - 1] == j;
+      if (!is_there) {
+        std::fill_n(part.row(j), part.cols, T(0));
+      } else if (--found != j) {
+        std::copy_n(part.row(found), part.cols, part.row(j));
+      }
+    }
+    for (std::size_t i = 0; i < options.ahead.companions.count; ++i) {
+      options.ahead.companions.first_entries[i] += features_at_a_time * dW.stride;
+    }
+  }
 }
 
 template <class T>
@@ -45,8 +77,14 @@ Dense<T>::Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias
       block_rows_(std::min(n_in, std::max(fewest_block_rows, weights_in_block / n_out / 12 * 12))) {}
 
 template <class T>
-void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next) const {
-  dense_forward<T>(sigma_, Z, W(theta), b(theta), A, Z_next);
+bool Dense<T>::omits_zeros() const {
+  return n_out_ >= outputs_worth_a_look;
+}
+
+template <class T>
+void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, const Occupied& occupied, Matrix<T> A,
+                       Matrix<T> Z_next) const {
+  dense_forward<T>(sigma_, Z, occupied, W(theta), b(theta), A, Z_next);
 }
 
 template <class T>
@@ -65,11 +103,12 @@ void Dense<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matr
 
 // A block is some rows of dW, so it needs as many rows of Z; with the last comes db, as the row of the ones.
 template <class T>
-void Dense<T>::gradient(std::size_t block, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block,
-                        const Ahead<T>& ahead) const {
+void Dense<T>::gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows,
+                        T* dtheta_block, const Ahead<T>& ahead) const {
   const std::size_t begin = block * block_rows_;
   const std::size_t rows = gradient_block(block).size() / n_out_;
-  dense_gradient<T>(Z.row_range(begin, rows), D_rows, {dtheta_block, rows, n_out_, n_out_}, ahead);
+  dense_gradient<T>(Z.row_range(begin, rows), occupied.from_feature(begin), D_rows,
+                    {dtheta_block, rows, n_out_, n_out_}, ahead);
 }
 
 template <class T>
@@ -84,12 +123,13 @@ Slice Dense<T>::gradient_block(std::size_t block) const {
   return {begin * n_out_, last ? parameters() : (begin + block_rows_) * n_out_};
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                  \
-  template void dense_forward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, \
-                                 Matrix<T>);                                                      \
-  template void dense_backward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, ConstMatrix<T>,     \
-                                  ConstMatrix<T>, Matrix<T>, Matrix<T>);                          \
-  template void dense_gradient<T>(ConstMatrix<T>, ConstMatrix<T>, Matrix<T>, const Ahead<T>&);    \
+#define BACKSWEEP_INSTANTIATE(T)                                                                        \
+  template void dense_forward<T>(Activation, ConstMatrix<T>, const Occupied&, ConstMatrix<T>, const T*, \
+                                 Matrix<T>, Matrix<T>);                                                 \
+  template void dense_backward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, ConstMatrix<T>,           \
+                                  ConstMatrix<T>, Matrix<T>, Matrix<T>);                                \
+  template void dense_gradient<T>(ConstMatrix<T>, const Occupied&, ConstMatrix<T>, Matrix<T>,           \
+                                  const Ahead<T>&);                                                     \
   template class Dense<T>;
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

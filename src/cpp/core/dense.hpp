@@ -10,8 +10,8 @@ namespace backsweep {
 
 // A = Wᵀ Z + b, Z_next = σ(A). A may be no matrix where σ' does not need it; b may be null.
 template <class T>
-void dense_forward(Activation sigma, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Matrix<T> A,
-                   Matrix<T> Z_next);
+void dense_forward(Activation sigma, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> W, const T* b,
+                   Matrix<T> A, Matrix<T> Z_next);
 
 // D = G_next ∘ σ', G = W D. D may be G_next; G may be no matrix.
 template <class T>
@@ -20,7 +20,8 @@ void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> W, C
 
 // dW = Z D_rows, where D_rows(m, n_out) is Dᵀ. A row of ones in Z gives db: the column sums of D_rows.
 template <class T>
-void dense_gradient(ConstMatrix<T> Z, ConstMatrix<T> D_rows, Matrix<T> dW, const Ahead<T>& ahead = {});
+void dense_gradient(ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows, Matrix<T> dW,
+                    const Ahead<T>& ahead = {});
 
 // The layer of these three. Parameters: W (n_in, n_out) row by row, then b (n_out) where there is a bias.
 template <class T>
@@ -35,15 +36,17 @@ class Dense final : public Layer<T> {
   std::size_t kept_rows() const override { return needs_preactivation(sigma_) ? n_out_ : 0; }
   double flops() const override { return 2.0 * static_cast<double>(n_in_) * static_cast<double>(n_out_); }
 
-  void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next) const override;
+  bool omits_zeros() const override;
+  void forward(const T* theta, ConstMatrix<T> Z, const Occupied& occupied, Matrix<T> A,
+               Matrix<T> Z_next) const override;
   void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const override;
   void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
                 Matrix<T> G) const override;
 
   std::size_t gradient_blocks() const override;
   Slice gradient_block(std::size_t block) const override;
-  void gradient(std::size_t block, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block,
-                const Ahead<T>& ahead) const override;
+  void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows,
+                T* dtheta_block, const Ahead<T>& ahead) const override;
 
  private:
   Matrix<const T> W(const T* theta) const { return {theta, n_in_, n_out_, n_out_}; }

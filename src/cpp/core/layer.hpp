@@ -35,8 +35,12 @@ class Layer {
   // Rows of A that backward wants kept from forward; 0 where Z_next tells it enough.
   virtual std::size_t kept_rows() const = 0;
 
+  // Whether it saves work to know which features of Z are zero.
+  virtual bool omits_zeros() const { return false; }
+
   // Z_next(n_out, m) = σ(A), A = Wᵀ Z(n_in, m) + b. A has kept_rows() rows, or no data.
-  virtual void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next) const = 0;
+  virtual void forward(const T* theta, ConstMatrix<T> Z, const Occupied& occupied, Matrix<T> A,
+                       Matrix<T> Z_next) const = 0;
 
   // The same for a few samples as they come from outside, Z(m, n_in) and Z_next(m, n_out): too few to fill a
   // vector.
@@ -56,8 +60,8 @@ class Layer {
   // Z(n_in + 1, m) ends in a row of ones here; what is read ahead is laid out like the block.
   virtual std::size_t gradient_blocks() const = 0;
   virtual Slice gradient_block(std::size_t block) const = 0;
-  virtual void gradient(std::size_t block, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block,
-                        const Ahead<T>& ahead) const = 0;
+  virtual void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows,
+                        T* dtheta_block, const Ahead<T>& ahead) const = 0;
 
   // Multiplications and additions of forward for one sample.
   virtual double flops() const = 0;

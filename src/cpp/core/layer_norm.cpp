@@ -7,7 +7,8 @@
 namespace backsweep {
 
 template <class T>
-void LayerNorm<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next) const {
+void LayerNorm<T>::forward(const T* theta, ConstMatrix<T> Z, const Occupied&, Matrix<T> A,
+                           Matrix<T> Z_next) const {
   const Matrix<T> sum = preactivation(A) ? preactivation(A) : Z_next;  // in place where σ' does not need A
   kernels<T>().layer_norm_forward(Z, gamma(theta), beta(theta), static_cast<T>(layer_norm_epsilon), Zhat(A),
                                   sum);
@@ -45,8 +46,8 @@ void LayerNorm<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, 
 
 // dγ and dβ lie as their terms do: the row of ones adds them up over the samples.
 template <class T>
-void LayerNorm<T>::gradient(std::size_t, ConstMatrix<T> Z, ConstMatrix<T> D_rows, T* dtheta_block,
-                            const Ahead<T>& ahead) const {
+void LayerNorm<T>::gradient(std::size_t, ConstMatrix<T> Z, const Occupied&, ConstMatrix<T> D_rows,
+                            T* dtheta_block, const Ahead<T>& ahead) const {
   const Matrix<T> sums{dtheta_block, 1, parameters(), parameters()};
   kernels<T>().product(true, Z.row_range(n_, 1), D_rows, nullptr, sums, {false, ahead});
 }

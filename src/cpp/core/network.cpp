@@ -69,6 +69,7 @@ Workspace<T> Network<T>::workspace(std::size_t m, Purpose purpose) const {
     return training ? OwnedMatrix<T>::and_ones(n, m) : OwnedMatrix<T>(n, m);
   };
   ws.Z[0] = values(n_in());
+  if (layers_[0]->omits_zeros()) ws.occupied = OccupiedFeatures(n_in(), m);
   for (std::size_t i = 0; i < L; ++i) {
     ws.Z[i + 1] = values(layers_[i]->n_out());
     if (training) {
@@ -82,9 +83,15 @@ Workspace<T> Network<T>::workspace(std::size_t m, Purpose purpose) const {
 }
 
 template <class T>
+void Network<T>::look(Workspace<T>& ws, std::size_t begin, std::size_t count) const {
+  if (layers_[0]->omits_zeros()) ws.occupied.look(ws.Z[0].view().col_range(begin, count), begin);
+}
+
+template <class T>
 void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const {
   for (std::size_t i = 0; i < depth(); ++i) {
-    layers_[i]->forward(theta + offsets_[i], ws.Z[i].columns(begin, count), ws.A[i].columns(begin, count),
+    layers_[i]->forward(theta + offsets_[i], ws.Z[i].columns(begin, count),
+                        i == 0 ? ws.occupied.of(begin, count) : Occupied{}, ws.A[i].columns(begin, count),
                         ws.Z[i + 1].columns(begin, count));
   }
 }
@@ -124,8 +131,9 @@ template <class T>
 void Network<T>::gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
                           const Ahead<T>& ahead) const {
   const auto [i, index, slice, weights] = blocks_[block];
-  layers_[i]->gradient(index, ws.Z[i].view_and_ones(), ws.D_rows[i].view().row_range(0, m), dtheta_block,
-                       ahead);
+  const Occupied occupied = i == 0 ? ws.occupied.of(0, m) : Occupied{};
+  layers_[i]->gradient(index, ws.Z[i].view_and_ones(), occupied, ws.D_rows[i].view().row_range(0, m),
+                       dtheta_block, ahead);
 }
 
 template <class T>

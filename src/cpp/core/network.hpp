@@ -35,6 +35,9 @@ class Network {
   enum class Purpose { inference, training, training_with_dX };
   Workspace<T> workspace(std::size_t m, Purpose purpose) const;
 
+  // Which features of Z[0] are zero on samples [begin, begin + count), where that saves work.
+  void look(Workspace<T>& ws, std::size_t begin, std::size_t count) const;
+
   // Z[0] → Z[L] on samples [begin, begin + count) of the workspace.
   void forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const;
 

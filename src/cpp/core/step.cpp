@@ -87,6 +87,7 @@ LossSums Step<T>::sweep_rows(RowSelection rows, std::size_t tile, std::size_t at
   }
   if (!valid) input_valid_.store(false, std::memory_order_relaxed);
 
+  network_.look(ws, at, rows.count);
   network_.forward(theta_, ws, at, rows.count);
   const LossSums sums = network_.loss(ws, at, rows.count, scale, data_.loss_cap);
   if (training_) network_.backward(theta_, ws, at, rows.count);
@@ -97,6 +98,7 @@ template <class T>
 void Step<T>::forward_rows(RowSelection rows, Matrix<T> out) {
   Workspace<T>& ws = workspace_;
   gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count));
+  network_.look(ws, 0, rows.count);
   network_.forward(theta_, ws, 0, rows.count);
   kernels<T>().transpose(ws.Z.back().view().col_range(0, rows.count), out);
 }

@@ -8,6 +8,7 @@
 
 #include "core/kernels/kernels.hpp"
 #include "core/layer.hpp"
+#include "core/occupied.hpp"
 
 namespace backsweep {
 
@@ -88,6 +89,7 @@ struct Workspace {
   std::vector<OwnedMatrix<T>> G;  // G[0..L]; after its layer's backward G[i+1] holds D[i]. G[0] only for dX
   std::vector<OwnedMatrix<T>>
       D_rows;  // D[i] once more, as (m, n_{i+1}) or wider: the form that dW[i] = Z[i]ᵀ D[i] reads
+  OccupiedFeatures occupied;         // of Z[0], where its layer omits zeros
   std::vector<std::int64_t> labels;  // (m,)
   OwnedMatrix<T> values;             // (k, m): targets where they are not labels
   OwnedMatrix<T> weights;            // (1, m)

@@ -28,6 +28,8 @@ struct Kernels {
   void (*transpose)(Matrix<const T> A, Matrix<T> B);
   // The same of rows that lie anywhere.
   void (*transpose_rows)(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B);
+  // See occupied.hpp.
+  std::size_t (*find_occupied)(Matrix<const T> Z, unsigned char* flags);
   void (*elementary)(Elementary, const T* x, std::size_t n, T* y);
   void (*activate)(Activation, Matrix<const T> A, Matrix<T> Z);
   void (*multiply_by_slope)(Activation, Matrix<const T> G, Matrix<const T> A, Matrix<const T> Z, Matrix<T> D);

@@ -7,6 +7,7 @@
 // D[i]ᵀ (A = W, p along rows) and, with D turned round, dW[i] = Z[i]ᵀ D[i] (A = Z, p along rows).
 #pragma once
 
+#include "core/kernels/product_block.hpp"
 #include "core/kernels/product_options.hpp"
 #include "core/kernels/simd.hpp"
 #include "core/matrix.hpp"
@@ -14,13 +15,9 @@
 namespace backsweep {
 namespace {
 
-// The block of C that is held in registers: rows by one or two vectors, as many as the instruction set has
-// room for.
-constexpr std::size_t most_rows = vector_bytes == 64 ? 14 : 6;
-
 // So many terms at a time that their rows of B, two vectors wide, stay in the first-level cache while all
 // rows of C go by.
-constexpr std::size_t terms_at_a_time = 192;
+constexpr std::size_t terms_at_a_time = vector_bytes == 64 ? 192 : 256;
 // So many vectors of a row of C at a time that as many rows of B stay in the second-level cache.
 constexpr std::size_t vectors_at_a_time = 32;
 // Where p goes across the rows of A and a row takes so many bytes, the entries of a block lie on a page each
@@ -31,158 +28,79 @@ constexpr std::size_t vectors_worth_a_copy = 5;
 constexpr std::size_t terms_a_line = 4;
 // Steps from row to row of A that the processor does not foresee: it is told so many terms before.
 constexpr std::size_t terms_ahead = 48;
-// An FMA is finished after 4 cycles: with fewer sums than that they would wait for one another, so even and
-// odd p are summed apart.
-template <std::size_t rows, std::size_t vectors>
-constexpr std::size_t chains = rows * vectors >= 8   ? 1
-                               : rows * vectors >= 4 ? 2
-                                                     : 4;
 
-template <class T>
-struct ProductBlock {
-  const T* A;
-  std::size_t A_stride;
-  const T* B;
-  std::size_t B_stride;
-  std::size_t terms;
-  const T* init;   // null: zeros
-  bool continues;  // C itself: the terms before these are in it
-  bool finishes;   // no terms come after these
-  T* C;
-  std::size_t C_stride;
-  std::size_t C_cols;  // that are stored: at most vectors · lanes
-  const ProductOptions<T>* options;
-  std::size_t at;  // where the block begins, counted from C's first entry
-  const T* later;  // where A is read next: it is asked for a step further with each term
-  std::size_t later_stride;
-  bool later_once;  // by the first of a row of blocks
-};
-
-// V is a vector of T, of the width of the registers or narrower. Not inlined: among the variables of its
-// callers GCC keeps some of the sums in memory.
-template <class T, class V, std::size_t rows, std::size_t vectors, bool p_along_rows>
-__attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
-  constexpr std::size_t sums = chains<rows, vectors>;
-  constexpr std::size_t width = sizeof(V) / sizeof(T);
-  V c[sums][rows][vectors];
-#pragma GCC unroll 16
-  for (std::size_t j = 0; j < rows; ++j) {
-#pragma GCC unroll 4
-    for (std::size_t v = 0; v < vectors; ++v) {
-      c[0][j][v] = block.init != nullptr ? block.init[j] - V{} : V{};
-      if (block.continues) {
-        c[0][j][v] = load_part<V>(block.C + j * block.C_stride + v * width, block.C_cols - v * width);
-      }
-#pragma GCC unroll 4
-      for (std::size_t s = 1; s < sums; ++s) c[s][j][v] = V{};
-    }
-  }
-  const T* a = block.A;
-  const T* b = block.B;
-  const T* later = block.later;
-  const std::size_t A_stride = block.A_stride, B_stride = block.B_stride;
-  const auto term = [&](std::size_t s) __attribute__((always_inline)) {
-    V bs[vectors];
-#pragma GCC unroll 4
-    for (std::size_t v = 0; v < vectors; ++v) std::memcpy(&bs[v], b + v * width, sizeof(V));
-#pragma GCC unroll 16
-    for (std::size_t j = 0; j < rows; ++j) {
-      const T x = p_along_rows ? a[j * A_stride] : a[j];
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < vectors; ++v) c[s][j][v] += x * bs[v];
-    }
-    if constexpr (!p_along_rows) {
-      ask_for(later);
-      later += block.later_stride;
-    }
-    a += p_along_rows ? 1 : A_stride;
-    b += B_stride;
-  };
-  std::size_t p = 0;
-  if constexpr (sums == 1) {
-    if (block.finishes && block.options->ahead.companions.count > 0) {
-      // Asked for a row of the block at a time in the course of the terms.
-      for (std::size_t j = 0; j < rows; ++j) {
-        for (std::size_t i = 0; i < block.options->ahead.companions.count; ++i) {
-          const T* entry = block.options->ahead.companions.first_entries[i] + block.at + j * block.C_stride;
-#pragma GCC unroll 4
-          for (std::size_t v = 0; v < vectors; ++v) ask_for(entry + v * width);
-        }
-        for (const std::size_t end = block.terms * (j + 1) / rows; p < end; ++p) term(0);
-      }
-    }
-  }
-  for (; p + sums <= block.terms; p += sums) {
-#pragma GCC unroll 4
-    for (std::size_t s = 0; s < sums; ++s) term(s);
-  }
-  for (; p < block.terms; ++p) term(0);
-  const bool clamps = block.finishes && block.options->relu;
-#pragma GCC unroll 16
-  for (std::size_t j = 0; j < rows; ++j) {
-    T* out = block.C + j * block.C_stride;
-#pragma GCC unroll 4
-    for (std::size_t v = 0; v < vectors; ++v) {
-      V total = c[0][j][v];
-#pragma GCC unroll 4
-      for (std::size_t s = 1; s < sums; ++s) total += c[s][j][v];
-      if (clamps) total = total < V{} ? V{} : total;  // NaN stays
-      store_part<V>(out + v * width, total, block.C_cols - v * width);
-    }
-  }
-}
-
-template <class T, class V, std::size_t vectors, bool p_along_rows>
-void product_block_of(std::size_t rows, const ProductBlock<T>& block) {
-  static_assert(most_rows <= 14);
-  switch (rows) {
-#define BACKSWEEP_CASE(n)                                                                      \
-  case n:                                                                                      \
-    if constexpr (n <= most_rows) return product_block<T, V, n, vectors, p_along_rows>(block); \
-    break;
-    BACKSWEEP_CASE(1)
-    BACKSWEEP_CASE(2)
-    BACKSWEEP_CASE(3)
-    BACKSWEEP_CASE(4)
-    BACKSWEEP_CASE(5)
-    BACKSWEEP_CASE(6)
-    BACKSWEEP_CASE(7)
-    BACKSWEEP_CASE(8)
-    BACKSWEEP_CASE(9)
-    BACKSWEEP_CASE(10)
-    BACKSWEEP_CASE(11)
-    BACKSWEEP_CASE(12)
-    BACKSWEEP_CASE(13)
-    BACKSWEEP_CASE(14)
-#undef BACKSWEEP_CASE
-    default:
-      break;
-  }
-}
-
-// Item `part` of n things shared among `parts`, as equally as can be.
+// n things in as few parts as there are with at most so many in each, and as equal as can be.
 struct Share {
   std::size_t begin;
   std::size_t size;
 };
-inline Share share(std::size_t n, std::size_t parts, std::size_t part) {
-  const std::size_t begin = n * part / parts;
-  return {begin, n * (part + 1) / parts - begin};
-}
-inline std::size_t parts_of(std::size_t n, std::size_t at_most) {
-  return n == 0 ? 1 : (n + at_most - 1) / at_most;
-}
+class Shares {
+ public:
+  Shares(std::size_t n, std::size_t at_most)
+      : count_(n == 0 ? 1 : (n + at_most - 1) / at_most), size_(n / count_), larger_(n - size_ * count_) {}
+
+  std::size_t count() const { return count_; }
+  Share operator[](std::size_t part) const {
+    const bool is_larger = part < larger_;
+    return {part * size_ + (is_larger ? part : larger_), size_ + is_larger};
+  }
+
+ private:
+  std::size_t count_;
+  std::size_t size_;
+  std::size_t larger_;  // so many of the parts hold one more
+};
+
+// The terms of a part that are not zero, for every two vectors of columns.
+template <class T>
+class ColumnRuns {
+ public:
+  // B's rows are features and its columns samples, from first_col on.
+  void find(const Occupied& occupied, Share terms, std::size_t first_col, std::size_t cols) {
+    for (std::size_t n = 0; n * block_cols < cols; ++n) {
+      const std::size_t begin = first_col + n * block_cols;
+      const std::size_t end =
+          begin + (cols - n * block_cols < block_cols ? cols - n * block_cols : block_cols);
+      const unsigned char* flags = occupied.flags + begin / samples_to_a_flag * occupied.stride + terms.begin;
+      const std::size_t more = (end - 1) / samples_to_a_flag - begin / samples_to_a_flag;
+      const auto any = [&](std::size_t p) {
+        bool found = false;
+        for (std::size_t i = 0; i <= more; ++i) found |= flags[i * occupied.stride + p] != 0;
+        return found;
+      };
+      Run* run = runs_[n];
+      for (std::size_t p = 0; p < terms.size; ++p) {
+        const std::size_t from = p;
+        while (p < terms.size && any(p)) ++p;
+        if (p > from) *run++ = {static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(p - from)};
+      }
+      ends_[n] = run;
+    }
+  }
+
+  const Run* begin(std::size_t block) const { return runs_[block]; }
+  const Run* end(std::size_t block) const { return ends_[block]; }
+
+  static constexpr std::size_t block_cols = 2 * lanes<T>;
+
+ private:
+  Run runs_[vectors_at_a_time / 2][terms_at_a_time / 2 + 1];
+  Run* ends_[vectors_at_a_time / 2];
+};
 
 // One row of blocks: all columns of C, two vectors at a time. What is left over takes the narrowest vector
 // that holds it, since half a vector costs half as much where it does not cost less.
 template <class T, bool p_along_rows>
-void product_of_rows(std::size_t rows, ProductBlock<T> block, std::size_t cols) {
+void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols, std::size_t lines,
+                     const ColumnRuns<T>* runs) {
   constexpr std::size_t half = vector_bytes >= 32 ? vector_bytes / 2 : vector_bytes;
   constexpr std::size_t quarter = vector_bytes >= 64 ? vector_bytes / 4 : half;
+  std::size_t col = 0;
   const auto advance = [&](std::size_t n) {
     block.B += n;
     block.C += n;
     block.at += n;
+    col += n;
     cols = cols > n ? cols - n : 0;
     if (block.later_once) {
       block.later = block.A;
@@ -191,7 +109,11 @@ void product_of_rows(std::size_t rows, ProductBlock<T> block, std::size_t cols) 
   };
   while (cols > 0) {
     block.C_cols = cols;
-    if (Upcoming* upcoming = block.options->ahead.upcoming) upcoming->ask(block.terms / terms_a_line);
+    if (runs != nullptr) {
+      block.runs = runs->begin(col / ColumnRuns<T>::block_cols);
+      block.runs_end = runs->end(col / ColumnRuns<T>::block_cols);
+    }
+    if (Upcoming* upcoming = block.options->ahead.upcoming) upcoming->ask(lines);
     if (cols > lanes<T> + half / sizeof(T)) {
       product_block_of<T, Vector<T>, 2, p_along_rows>(rows, block);
       advance(2 * lanes<T>);
@@ -227,35 +149,46 @@ struct Panel {
       }
     }
   }
+
+  // Where p goes along the rows of A.
+  void copy_rows(ConstMatrix<T> A, Share terms, const std::uint32_t* rows, std::size_t count) {
+    for (std::size_t j = 0; j < count; ++j) {
+      std::memcpy(entries + j * terms.size, A.row(rows[j]) + terms.begin, terms.size * sizeof(T));
+    }
+  }
 };
 
 // Rows of B are readable to the end of the vector that holds their last entry.
 template <class T, bool p_along_rows>
-void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C, std::size_t at,
+void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C, std::size_t first_col,
                         const ProductOptions<T>& options) {
-  const std::size_t parts = parts_of(B.rows, terms_at_a_time);
-  const std::size_t blocks = parts_of(C.rows, most_rows);
+  const Shares parts(B.rows, terms_at_a_time), blocks(C.rows, most_rows);
   const bool copies =
       !p_along_rows && A.stride * sizeof(T) >= bytes_of_long_row && C.cols >= vectors_worth_a_copy * lanes<T>;
   Panel<T> panel;
-  for (std::size_t part = 0; part < parts; ++part) {
-    const Share terms = share(B.rows, parts, part);
-    for (std::size_t n = 0; n < blocks; ++n) {
-      const Share rows = share(C.rows, blocks, n);
+  ColumnRuns<T> runs;
+  const bool omits = !p_along_rows && options.terms;
+  for (std::size_t part = 0; part < parts.count(); ++part) {
+    const Share terms = parts[part];
+    const Run all{0, static_cast<std::uint32_t>(terms.size)};
+    if (omits) runs.find(options.terms, terms, first_col, C.cols);
+    for (std::size_t n = 0; n < blocks.count(); ++n) {
+      const Share rows = blocks[n];
       const T* a = p_along_rows ? A.row(rows.begin) + terms.begin : A.row(terms.begin) + rows.begin;
       ProductBlock<T> block{a,
                             A.stride,
                             B.row(terms.begin),
                             B.stride,
-                            terms.size,
+                            &all,
+                            &all + 1,
                             init == nullptr ? nullptr : init + rows.begin,
                             part > 0,
-                            part + 1 == parts,
+                            part + 1 == parts.count(),
                             C.row(rows.begin),
                             C.stride,
                             C.cols,
                             &options,
-                            at + rows.begin * C.stride,
+                            first_col + rows.begin * C.stride,
                             a + terms_ahead * A.stride,
                             A.stride,
                             copies};
@@ -263,9 +196,15 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
         panel.copy(A, terms, rows);
         block.A = panel.entries;
         block.A_stride = rows.size;
-        block.later = n + 1 < blocks ? a + rows.size : A.row(terms.begin + terms.size);
+        block.later = n + 1 < blocks.count() ? a + rows.size : A.row(terms.begin + terms.size);
       }
-      product_of_rows<T, p_along_rows>(rows.size, block, C.cols);
+      if (p_along_rows && options.rows_of_A != nullptr) {
+        panel.copy_rows(A, terms, options.rows_of_A + rows.begin, rows.size);
+        block.A = panel.entries;
+        block.A_stride = terms.size;
+      }
+      product_of_rows<T, p_along_rows>(rows.size, block, C.cols, terms.size / terms_a_line,
+                                       omits ? &runs : nullptr);
     }
   }
 }

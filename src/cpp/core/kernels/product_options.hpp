@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 
 namespace backsweep {
 
@@ -52,10 +53,32 @@ struct Ahead {
   Upcoming* upcoming = nullptr;
 };
 
+// Which features of which samples may differ from zero: a flag for every feature and every so many samples.
+// What is zero adds nothing to a product and is left out: the rim of images, words that a text does not have.
+inline constexpr std::size_t samples_to_a_flag = 16;
+struct Occupied {
+  const unsigned char* flags = nullptr;  // null: all of them
+  std::size_t stride = 0;                // from some samples' flags to those of the next
+  std::size_t count = 0;                 // of the rows of flags
+
+  explicit operator bool() const { return flags != nullptr; }
+  bool feature(std::size_t j) const {
+    bool any = false;
+    for (std::size_t i = 0; i < count; ++i) any |= flags[i * stride + j] != 0;
+    return any;
+  }
+  Occupied from_feature(std::size_t j) const {
+    return {flags == nullptr ? nullptr : flags + j, stride, count};
+  }
+};
+
 template <class T>
 struct ProductOptions {
   bool relu = false;  // C = max(C, 0)
-  Ahead<T> ahead;
+  Ahead<T> ahead = {};
+  Occupied terms = {};  // of B, its rows being features
+  const std::uint32_t* rows_of_A =
+      nullptr;  // where p goes along them: C's rows come from these; null: from all
 };
 
 }  // namespace backsweep

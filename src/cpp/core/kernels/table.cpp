@@ -4,6 +4,7 @@
 #include "core/kernels/kernels.hpp"
 #include "core/kernels/loss.hpp"
 #include "core/kernels/normalisation.hpp"
+#include "core/kernels/occupied.hpp"
 #include "core/kernels/optimizer.hpp"
 #include "core/kernels/product.hpp"
 #include "core/kernels/row_product.hpp"
@@ -27,10 +28,11 @@ void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, con
 namespace BACKSWEEP_ISA_NAMESPACE {
 
 template <class T>
-constexpr Kernels<T> table = {&product_either<T>,    &row_product<T>,        &transpose<T>,
-                              &transpose_rows<T>,    &elementary<T>,         &activate<T>,
-                              &multiply_by_slope<T>, &loss_of_columns<T>,    &update_slice<T>,
-                              &penalise_slice<T>,    &layer_norm_forward<T>, &layer_norm_backward<T>};
+constexpr Kernels<T> table = {&product_either<T>,     &row_product<T>,       &transpose<T>,
+                              &transpose_rows<T>,     &find_occupied<T>,     &elementary<T>,
+                              &activate<T>,           &multiply_by_slope<T>, &loss_of_columns<T>,
+                              &update_slice<T>,       &penalise_slice<T>,    &layer_norm_forward<T>,
+                              &layer_norm_backward<T>};
 
 const Kernels<float>& float_kernels() { return table<float>; }
 const Kernels<double>& double_kernels() { return table<double>; }

@@ -1,0 +1,173 @@
+// The innermost loops of a product: the block of C that is held in registers. See product.hpp.
+#pragma once
+
+#include "core/kernels/product_options.hpp"
+#include "core/kernels/simd.hpp"
+
+namespace backsweep {
+namespace {
+
+// A block is so many rows by one or two vectors: as many as the instruction set has room for.
+constexpr std::size_t most_rows = vector_bytes == 64 ? 14 : 6;
+
+// An FMA is finished after 4 cycles: with fewer sums than that they would wait for one another, so even and
+// odd p are summed apart.
+template <std::size_t rows, std::size_t vectors>
+constexpr std::size_t chains = rows * vectors >= 8   ? 1
+                               : rows * vectors >= 4 ? 2
+                                                     : 4;
+
+// Terms p of a block that follow one another.
+struct Run {
+  std::uint32_t begin;
+  std::uint32_t size;
+};
+
+template <class T>
+struct ProductBlock {
+  const T* A;
+  std::size_t A_stride;
+  const T* B;
+  std::size_t B_stride;
+  const Run* runs;  // of the terms that are not zero
+  const Run* runs_end;
+  const T* init;   // null: zeros
+  bool continues;  // C itself: the terms before these are in it
+  bool finishes;   // no terms come after these
+  T* C;
+  std::size_t C_stride;
+  std::size_t C_cols;  // that are stored: at most vectors · lanes
+  const ProductOptions<T>* options;
+  std::size_t at;  // where the block begins, counted from C's first entry
+  const T* later;  // where A is read next: it is asked for a step further with each term
+  std::size_t later_stride;
+  bool later_once;  // by the first of a row of blocks
+};
+
+template <class T>
+__attribute__((noinline)) void copy_part(const T* from, std::size_t from_stride, T* to, std::size_t to_stride,
+                                         std::size_t rows, std::size_t cols) {
+  for (std::size_t j = 0; j < rows; ++j) {
+    for (std::size_t i = 0; i < cols; ++i) to[j * to_stride + i] = from[j * from_stride + i];
+  }
+}
+
+// V is a vector of T, of the width of the registers or narrower. Not inlined: among the variables of its
+// callers GCC keeps some of the sums in memory.
+template <class T, class V, std::size_t rows, std::size_t vectors, bool p_along_rows>
+__attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
+  constexpr std::size_t sums = chains<rows, vectors>;
+  constexpr std::size_t width = sizeof(V) / sizeof(T);
+  // A block that reaches beyond C goes by way of an array of its own size.
+  constexpr std::size_t block_cols = vectors * width;
+  const bool whole = block.C_cols >= block_cols;
+  alignas(V) T part[rows * block_cols];
+  T* const C = whole ? block.C : part;
+  const std::size_t C_stride = whole ? block.C_stride : block_cols;
+  V c[sums][rows][vectors] = {};
+  if (block.continues) {
+    if (!whole) copy_part(block.C, block.C_stride, part, block_cols, rows, block.C_cols);
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < rows; ++j) {
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < vectors; ++v)
+        std::memcpy(&c[0][j][v], C + j * C_stride + v * width, sizeof(V));
+    }
+  } else if (block.init != nullptr) {
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < rows; ++j) {
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < vectors; ++v) c[0][j][v] = block.init[j] - V{};
+    }
+  }
+  const T* a = block.A;
+  const T* b = block.B;
+  const T* later = block.later;
+  const std::size_t A_stride = block.A_stride, B_stride = block.B_stride;
+  const auto term = [&](std::size_t s) __attribute__((always_inline)) {
+    V bs[vectors];
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < vectors; ++v) std::memcpy(&bs[v], b + v * width, sizeof(V));
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < rows; ++j) {
+      const T x = p_along_rows ? a[j * A_stride] : a[j];
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < vectors; ++v) c[s][j][v] += x * bs[v];
+    }
+    if constexpr (!p_along_rows) {
+      ask_for(later);
+      later += block.later_stride;
+    }
+    a += p_along_rows ? 1 : A_stride;
+    b += B_stride;
+  };
+  for (const Run* run = block.runs; run != block.runs_end; ++run) {
+    a = block.A + run->begin * (p_along_rows ? 1 : A_stride);
+    b = block.B + run->begin * B_stride;
+    if constexpr (!p_along_rows) later = block.later + run->begin * block.later_stride;
+    const std::size_t terms = run->size;
+    std::size_t p = 0;
+    if constexpr (sums == 1) {
+      if (block.finishes && block.options->ahead.companions.count > 0) {
+        // Asked for a row of the block at a time in the course of the terms.
+        for (std::size_t j = 0; j < rows; ++j) {
+          for (std::size_t i = 0; i < block.options->ahead.companions.count; ++i) {
+            const T* entry = block.options->ahead.companions.first_entries[i] + block.at + j * block.C_stride;
+#pragma GCC unroll 4
+            for (std::size_t v = 0; v < vectors; ++v) ask_for(entry + v * width);
+          }
+          for (const std::size_t end = terms * (j + 1) / rows; p < end; ++p) term(0);
+        }
+      }
+    }
+    for (; p + sums <= terms; p += sums) {
+#pragma GCC unroll 4
+      for (std::size_t s = 0; s < sums; ++s) term(s);
+    }
+    for (; p < terms; ++p) term(0);
+  }
+  const bool clamps = block.finishes && block.options->relu;
+#pragma GCC unroll 16
+  for (std::size_t j = 0; j < rows; ++j) {
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < vectors; ++v) {
+      V total = c[0][j][v];
+#pragma GCC unroll 4
+      for (std::size_t s = 1; s < sums; ++s) total += c[s][j][v];
+      if (clamps) total = total < V{} ? V{} : total;  // NaN stays
+      std::memcpy(C + j * C_stride + v * width, &total, sizeof(V));
+    }
+  }
+  if (!whole) copy_part(part, block_cols, block.C, block.C_stride, rows, block.C_cols);
+}
+
+template <class T, class V, std::size_t vectors, bool p_along_rows>
+void product_block_of(std::size_t rows, const ProductBlock<T>& block) {
+  static_assert(most_rows <= 14);
+  switch (rows) {
+#define BACKSWEEP_CASE(n)                                                                      \
+  case n:                                                                                      \
+    if constexpr (n <= most_rows) return product_block<T, V, n, vectors, p_along_rows>(block); \
+    break;
+    BACKSWEEP_CASE(1)
+    BACKSWEEP_CASE(2)
+    BACKSWEEP_CASE(3)
+    BACKSWEEP_CASE(4)
+    BACKSWEEP_CASE(5)
+    BACKSWEEP_CASE(6)
+    BACKSWEEP_CASE(7)
+    BACKSWEEP_CASE(8)
+    BACKSWEEP_CASE(9)
+    BACKSWEEP_CASE(10)
+    BACKSWEEP_CASE(11)
+    BACKSWEEP_CASE(12)
+    BACKSWEEP_CASE(13)
+    BACKSWEEP_CASE(14)
+#undef BACKSWEEP_CASE
+    default:
+      break;
+  }
+}
+
+}  // namespace
+}  // namespace backsweep
