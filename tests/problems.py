@@ -108,6 +108,10 @@ def update_calls(name, rng, n, dtype):
             yield (arrays[0], arrays[1], arrays[2:], step, 0.1), options
 
 
+def exactly(*arrays):
+    return [exact(array).value for array in arrays]
+
+
 def function_calls(name, m, k, dtype):
     """Arguments for a function of `bs.functional`, and the bounds for its results."""
     rng = np.random.default_rng([m, k])
@@ -135,6 +139,16 @@ def function_calls(name, m, k, dtype):
         S = bs.functional.softmax(Z.astype(np.float64))
         shift = Z.max(axis=1, keepdims=True).astype(np.float64) - Z
         yield (Z,), {}, [2 * gamma(k + FORMULA, dtype) * S * (1 + shift) + tiny]
+    elif base == "layer_norm":
+        for size in (1, 30):  # where rows lie far from 0, digits cancel
+            Z = (size + rng.normal(size=(m, k))).astype(dtype)
+            D, g, b = (rng.normal(size=shape).astype(dtype) for shape in ((m, k), k, k))
+            if is_backward:
+                bounds = tolerances.layer_norm_backward(*exactly(D, Z, g), dtype)
+                yield (D, Z, g), {}, [bound + tiny for bound in bounds]
+            else:
+                A, _, _ = tolerances.layer_norm(*exactly(Z, g, b), dtype)
+                yield (Z, g, b), {}, [A.error]
     elif base == "dense":
         for sigma in ACTIVATIONS:
             n = k + 2

@@ -84,6 +84,25 @@ def test_dense_backward():
         derivatives.check(total, (G, Z, W, b), pullback(1.0), 1.0, "dense_backward")
 
 
+def test_layer_norm():
+    rng = np.random.default_rng(12)
+    for _ in range(derivatives.SHAPES):
+        m, n = sizes(rng, 2, low=2)
+        D, Z, g, b = (rng.normal(size=s) for s in ((m, n), (m, n), n, n))
+        Z *= np.sqrt(n) / np.sqrt(((Z - Z.mean(axis=1, keepdims=True)) ** 2).sum(axis=1, keepdims=True))
+        derivatives.check(F.layer_norm, (Z, g, b), F.layer_norm_backward(D, Z, g), D, "layer_norm")
+        check_vjp(F.layer_norm, (Z, g, b), rng, "layer_norm")
+
+        def total(D, Z, g):
+            return sum(np.sum(np.sin(G)) for G in F.layer_norm_backward(D, Z, g))
+
+        value, pullback = bs.vjp(total, D, Z, g)
+        np.testing.assert_allclose(value, total(D, Z, g))
+        derivatives.check(total, (D, Z, g), pullback(1.0), 1.0, "layer_norm_backward")
+    with pytest.raises(ValueError, match="D, Z and gamma must have shapes"):
+        bs.vjp(lambda g: F.layer_norm_backward(D, Z, g)[0], g[1:])
+
+
 def test_softmax():
     rng = np.random.default_rng(3)
     for _ in range(derivatives.SHAPES):

@@ -251,8 +251,8 @@ def test_functional_and_reference_have_the_same_names_and_signatures():
 def test_every_activation_loss_and_optimizer_has_its_functions():
     pairs = [f"{name}{ending}" for name in (*_core.activations, *_core.losses) for ending in ("", "_backward")]
     updates = [f"{name}_update" for name in _core.optimizers]
-    dense = ["dense", "dense_backward", "softmax"]
-    assert sorted(pairs + updates + dense) == bs.functional.__all__
+    layers = [f"{name}{ending}" for name in _core.layers for ending in ("", "_backward")]
+    assert sorted([*pairs, *updates, *layers, "softmax"]) == bs.functional.__all__
     kinds = {thing.kind for thing in vars(bs).values() if isinstance(thing, type) and hasattr(thing, "kind")}
     assert kinds == set(_core.optimizers)
 

@@ -42,7 +42,8 @@ def text(function):
 
 
 def home_of(name):
-    modules = [sys.modules[f"backsweep.reference.{n}"] for n in ("activations", "dense", "losses", "optimizers")]
+    names = ("activations", "dense", "losses", "normalisation", "optimizers")
+    modules = [sys.modules[f"backsweep.reference.{name}"] for name in names]
     return next(module for module in modules if hasattr(module, name))
 
 
@@ -134,6 +135,13 @@ FAULTS = {
     "scale left out of dX": ("Network.", "(G / scale)", "(G * 1.0)",
         [by_sweeps(standardised=True), by_differences(standardised=True)]),
     "mean left in the columns": ("Network.", " - mean", "", [by_sweeps(standardised=True)]),
+    "means left out of layer_norm": ("layer_norm_backward", "- scaled.mean(axis=1, keepdims=True)", "",
+        [by_function("layer_norm_backward"), by_function("layer_norm_backward", dtype="float32")]),
+    "layer_norm with n - 1": ("_normalised", "(centred**2).mean(axis=1, keepdims=True)",
+        "(centred**2).sum(axis=1, keepdims=True) / (Z.shape[1] - 1)",
+        [by_function("layer_norm"), by_function("layer_norm_backward")]),
+    "epsilon outside of the root": ("_normalised", "keepdims=True) + Z.dtype.type(EPSILON))",
+        "keepdims=True)) + Z.dtype.type(EPSILON)", [by_function("layer_norm")]),
     # Training.
     "last part of a batch left out": ("Trainer.", "-(-len(X) // self.batch_size)", "len(X) // self.batch_size",
         [by_training("sgd")]),

@@ -117,6 +117,25 @@ def test_loss(module, loss, weighted, labels, dtype):
     assert_close(got, Z.grad.numpy(), bounds[1], f"{loss}_backward")
 
 
+@implementations
+@pytest.mark.parametrize("shape", [(33, 17), (1, 5), (513, 10), (4, 2), (0, 3)], ids=str)
+def test_layer_norm(module, shape):
+    rng = np.random.default_rng(4)
+    Z, g, b, D = (
+        3 + rng.normal(size=shape),
+        rng.normal(size=shape[1]),
+        rng.normal(size=shape[1]),
+        rng.normal(size=shape),
+    )
+    tensors = [tensor(array, "float64").requires_grad_() for array in (Z, g, b)]
+    A = F.layer_norm(tensors[0], shape[1:], *tensors[1:])
+    A.backward(tensor(D, "float64"))
+    bounds = [tolerances.layer_norm(Z, g, b, "float64")[0].error, *tolerances.layer_norm_backward(D, Z, g, "float64")]
+    got = module.layer_norm(Z, g, b), *module.layer_norm_backward(D, Z, g)
+    for mine, its, bound in zip(got, (A.detach(), *(t.grad for t in tensors)), bounds, strict=True):
+        assert_close(mine, its.numpy(), bound, "layer_norm", may_vanish=shape[0] == 0)
+
+
 class Twin:
     """A network of ours in PyTorch's terms: the same parameters, W as (in, out)."""
 

@@ -556,3 +556,17 @@ def test_set_num_threads_refuses(n, error):
     with pytest.raises(error, match="n must be an integer"):
         bs.set_num_threads(n)
     assert bs.num_threads() == before
+
+
+def test_layer_norm_refuses_what_does_not_fit():
+    Z, g = np.zeros((4, 3)), np.ones(3)
+    for call, message in (
+        (lambda: bs.functional.layer_norm(Z, g[1:], g), r"gamma must have shape \(3,\), got \(2,\)"),
+        (lambda: bs.functional.layer_norm(Z, g, Z), r"beta must have shape \(3,\), got \(4, 3\)"),
+        (lambda: bs.functional.layer_norm(g, g, g), "Z must have two dimensions"),
+        (lambda: bs.functional.layer_norm(Z[:, :0], g[:0], g[:0]), "Z must have at least one column"),
+        (lambda: bs.functional.layer_norm_backward(Z.T, Z, g), r"D must have shape \(4, 3\), got \(3, 4\)"),
+        (lambda: bs.functional.layer_norm_backward(Z, Z, g[1:]), r"gamma must have shape \(3,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()

@@ -184,6 +184,33 @@ def loss_value(loss, Z, y, sample_weight, dtype):
     return Bounded(value, carried + 2 * gamma(FORMULA + m * k, dtype) * (shares(m, sample_weight) * size).sum())
 
 
+def layer_norm(Z, g, beta, dtype):
+    """A = g Ẑ + β of exact operands, and Ẑ with its error and r with the share of it that is lost."""
+    n = Z.shape[1]
+    rounding = 2 * gamma(n + FORMULA, dtype)
+    r = 1 / np.sqrt(Z.var(axis=1, keepdims=True) + 1e-5)
+    Zhat = (Z - Z.mean(axis=1, keepdims=True)) * r
+    # Of z - mean as much is lost as rows are large, of r the same beside the deviation.
+    share = rounding * (1 + 2 * np.abs(Z).max(axis=1, keepdims=True) * r)
+    normalised = Bounded(Zhat, (1 + np.abs(Zhat)) * share)
+    own = rounding * (np.abs(g * Zhat) + np.abs(beta))
+    return Bounded(g * Zhat + beta, np.abs(g) * normalised.error + own), normalised, Bounded(r, share)
+
+
+def layer_norm_backward(D, Z, g, dtype):
+    """G, dγ and dβ of exact operands."""
+    m, n = Z.shape
+    _, Zhat, r = layer_norm(Z, g, np.zeros(n), dtype)
+    T, size = np.abs(g * D), np.abs(Zhat.value)
+    mean, along = T.mean(axis=1, keepdims=True), (T * size).mean(axis=1, keepdims=True)
+    carried = Zhat.error * along + size * (T * Zhat.error).mean(axis=1, keepdims=True)
+    terms = T + mean + size * along
+    G = r.value * (carried + (2 * gamma(n + FORMULA, dtype) + r.error) * terms)
+    sums = 2 * gamma(m + FORMULA, dtype)
+    dgamma = (np.abs(D) * (Zhat.error + sums * size)).sum(axis=0)
+    return G, dgamma, sums * np.abs(D).sum(axis=0)
+
+
 class Sweeps(NamedTuple):
     """Bounds for what a network computes of a batch."""
 

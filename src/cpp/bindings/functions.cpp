@@ -1,4 +1,4 @@
-// The stateless functions: activations, losses, the dense layer and the updates, for either dtype.
+// The stateless functions: activations, losses, the layers and the updates, for either dtype.
 #include <pybind11/stl.h>
 
 #include "bindings/arrays.hpp"
@@ -98,6 +98,43 @@ py::tuple dense_gradients(const Array<T>& G_next, const Array<T>& Z, const Array
   return py::make_tuple(G, dW, db);
 }
 
+// A matrix of which each row has something in it.
+template <class T>
+Matrix<const T> with_columns(const Array<T>& Z) {
+  const auto Z_view = matrix(Z, "Z");
+  if (Z_view.cols == 0) refuse("Z", "have at least one column", shape_text(Z));
+  return Z_view;
+}
+
+template <class T>
+Array<T> layer_norm(const Array<T>& Z, const Array<T>& gamma, const Array<T>& beta) {
+  const auto Z_view = with_columns(Z);
+  const T* gamma_data = vector(gamma, "gamma", Z_view.cols);
+  const T* beta_data = vector(beta, "beta", Z_view.cols);
+  auto A = new_matrix<T>(Z_view.rows, Z_view.cols);
+  const auto A_view = writable(A);
+  const py::gil_scoped_release nogil;
+  functional::layer_norm<T>(Z_view, gamma_data, beta_data, A_view);
+  return A;
+}
+
+template <class T>
+py::tuple layer_norm_gradients(const Array<T>& D, const Array<T>& Z, const Array<T>& gamma) {
+  const auto Z_view = with_columns(Z);
+  const auto D_view = matrix(D, "D", Z_view.rows, Z_view.cols);
+  const T* gamma_data = vector(gamma, "gamma", Z_view.cols);
+  auto G = new_matrix<T>(Z_view.rows, Z_view.cols);
+  Array<T> dgamma(static_cast<py::ssize_t>(Z_view.cols)), dbeta(static_cast<py::ssize_t>(Z_view.cols));
+  const auto G_view = writable(G);
+  T* dgamma_data = dgamma.mutable_data();
+  T* dbeta_data = dbeta.mutable_data();
+  {
+    const py::gil_scoped_release nogil;
+    functional::layer_norm_backward<T>(D_view, Z_view, gamma_data, G_view, dgamma_data, dbeta_data);
+  }
+  return py::make_tuple(G, dgamma, dbeta);
+}
+
 // Targets of either form: labels where y is an array of int64 of one dimension, else values.
 template <class T>
 struct TargetArguments {
@@ -153,8 +190,7 @@ Array<T> loss_gradient(const std::string& loss, const Array<T>& Z, const py::arr
 
 template <class T>
 Array<T> softmax_rows(const Array<T>& Z) {
-  const auto Z_view = matrix(Z, "Z");
-  if (Z_view.cols == 0) refuse("Z", "have at least one column", shape_text(Z));
+  const auto Z_view = with_columns(Z);
   auto S = new_matrix<T>(Z_view.rows, Z_view.cols);
   const auto S_view = writable(S);
   const py::gil_scoped_release nogil;
@@ -170,6 +206,8 @@ void register_for(py::module_& module) {
   module.def("dense", &dense<T>, exactly("Z"), exactly("W"), exactly("b").none(true), py::arg("sigma"));
   module.def("dense_backward", &dense_gradients<T>, exactly("G_next"), exactly("Z"), exactly("W"),
              exactly("b").none(true), py::arg("sigma"));
+  module.def("layer_norm", &layer_norm<T>, exactly("Z"), exactly("gamma"), exactly("beta"));
+  module.def("layer_norm_backward", &layer_norm_gradients<T>, exactly("D"), exactly("Z"), exactly("gamma"));
   module.def("softmax", &softmax_rows<T>, exactly("Z"));
   module.def("loss_value", &loss_value<T>, py::arg("loss"), exactly("Z"), exactly("y"),
              exactly("sample_weight").none(true));

@@ -1,9 +1,11 @@
 #include "core/functional.hpp"
 
 #include <algorithm>
+#include <vector>
 
 #include "core/blas.hpp"
 #include "core/kernels/kernels.hpp"
+#include "core/layer_norm.hpp"
 #include "core/workspace.hpp"
 
 namespace backsweep::functional {
@@ -68,6 +70,34 @@ void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> Z, C
 }
 
 template <class T>
+void layer_norm(ConstMatrix<T> Z, const T* gamma, const T* beta, Matrix<T> A) {
+  if (Z.rows == 0) return;
+  OwnedMatrix<T> features = turned<T>(Z);
+  const Matrix<T> all = features.view().col_range(0, Z.rows);
+  kernels<T>().layer_norm_forward(all, gamma, beta, static_cast<T>(layer_norm_epsilon), {}, all);
+  turn_back(features, A);
+}
+
+template <class T>
+void layer_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Matrix<T> G, T* dgamma,
+                         T* dbeta) {
+  OwnedMatrix<T> terms_owned(Z.rows, Z.cols);
+  const Matrix<T> terms = terms_owned.view().col_range(0, Z.cols);
+  if (Z.rows > 0) {
+    OwnedMatrix<T> Z_features = turned<T>(Z), D_features = turned<T>(D), Zhat(Z.cols + 1, Z.rows);
+    const auto all = [&](OwnedMatrix<T>& M) { return M.view().col_range(0, Z.rows); };
+    const std::vector<T> zeros(Z.cols);  // for β, which Ẑ does not see
+    kernels<T>().layer_norm_forward(all(Z_features), gamma, zeros.data(), static_cast<T>(layer_norm_epsilon),
+                                    all(Zhat), all(Z_features));
+    kernels<T>().layer_norm_backward(all(D_features), gamma, all(Zhat), all(Z_features));
+    turn_back(Z_features, G);
+    kernels<T>().transpose(all(Zhat).row_range(0, Z.cols), terms);
+  }
+  column_sums<T>(terms, dgamma);
+  column_sums<T>(D, dbeta);
+}
+
+template <class T>
 double loss(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, Matrix<T> G) {
   OwnedMatrix<T> Z_features = turned<T>(Z), values = turned<T>(y.values), G_features(G ? Z.cols : 0, Z.rows);
   const Targets<T> targets{y.labels, values.view(), y.weights};
@@ -83,6 +113,8 @@ double loss(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, Matrix<T> G) {
   template void dense<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>);              \
   template void dense_backward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, ConstMatrix<T>, const T*, \
                                   Matrix<T>, Matrix<T>, T*);                                            \
+  template void layer_norm<T>(ConstMatrix<T>, const T*, const T*, Matrix<T>);                           \
+  template void layer_norm_backward<T>(ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, T*, T*);    \
   template double loss<T>(Loss, ConstMatrix<T>, const Targets<T>&, Matrix<T>);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

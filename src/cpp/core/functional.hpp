@@ -1,5 +1,5 @@
-// The layer and the losses for matrices as they come from outside, one sample to a row. The layer's products
-// are BLAS's, which takes them so; for a loss they are turned round and back.
+// The layers and the losses for matrices as they come from outside, one sample to a row. The products of a
+// dense layer are BLAS's, which takes them so; for all else they are turned round and back.
 #pragma once
 
 #include "core/activation.hpp"
@@ -15,6 +15,15 @@ void dense(Activation sigma, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Mat
 template <class T>
 void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b,
                     Matrix<T> G, Matrix<T> dW, T* db);
+
+// A(m, n) = γ Ẑ + β, Ẑ(m, n) the rows of Z at mean 0 and variance 1.
+template <class T>
+void layer_norm(ConstMatrix<T> Z, const T* gamma, const T* beta, Matrix<T> A);
+
+// From D = ∂ℓ/∂A: G = ∂ℓ/∂Z, dgamma = column sums of D ∘ Ẑ, dbeta = column sums of D.
+template <class T>
+void layer_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Matrix<T> G, T* dgamma,
+                         T* dbeta);
 
 // The mean loss of Z(m, k), where y.values are (m, k) as well; and G = ∂ℓ/∂Z where G is asked for.
 template <class T>

@@ -23,9 +23,10 @@ from backsweep._tape import traceable
 
 __all__ = [
     "adam_update", "adamw_update", "dense", "dense_backward", "elu", "elu_backward", "gelu", "gelu_backward",
-    "huber", "huber_backward", "identity", "identity_backward", "leaky_relu", "leaky_relu_backward",
-    "mean_absolute_error", "mean_absolute_error_backward", "mean_squared_error", "mean_squared_error_backward",
-    "poisson", "poisson_backward", "relu", "relu_backward", "rmsprop_update", "sgd_update", "sigmoid",
+    "huber", "huber_backward", "identity", "identity_backward", "layer_norm", "layer_norm_backward", "leaky_relu",
+    "leaky_relu_backward", "mean_absolute_error", "mean_absolute_error_backward", "mean_squared_error",
+    "mean_squared_error_backward", "poisson", "poisson_backward", "relu", "relu_backward", "rmsprop_update",
+    "sgd_update", "sigmoid",
     "sigmoid_backward", "sigmoid_cross_entropy", "sigmoid_cross_entropy_backward", "silu", "silu_backward",
     "softmax", "softmax_cross_entropy", "softmax_cross_entropy_backward", "softplus", "softplus_backward",
     "tanh", "tanh_backward",
@@ -216,6 +217,50 @@ def dense_backward(
     """
     (G_next, Z, W), b = _dense_arguments(activation, b, G_next=G_next, Z=Z, W=W)
     return _core.dense_backward(G_next, Z, W, b, activation)
+
+
+@traceable
+def layer_norm(Z: Array, gamma: Array, beta: Array) -> Array:
+    """``A = Ẑ ∘ γ + β``, Ẑ the rows of Z at mean 0 and variance 1: ``Ẑ = (Z - mean) / √(variance + 1e-5)``.
+
+    Parameters
+    ----------
+    Z : (m, n)
+    gamma, beta : (n,)
+
+    Returns
+    -------
+    A : (m, n)
+
+    References
+    ----------
+    Ba, Kiros and Hinton (2016), Layer Normalization.
+    """
+    return _core.layer_norm(*_matrices(Z=Z, gamma=gamma, beta=beta))
+
+
+@traceable
+def layer_norm_backward(D: Array, Z: Array, gamma: Array) -> tuple[Array, Array, Array]:
+    """The gradients of `layer_norm`, ``G = r (γ D - mean(γ D) - Ẑ mean(γ D ∘ Ẑ))`` with ``r = 1 / √(variance + 1e-5)``.
+
+    Means are taken along each row.
+
+    Parameters
+    ----------
+    D : (m, n)
+        The gradient with respect to ``layer_norm(Z, gamma, beta)``.
+    Z, gamma
+        As they were given to `layer_norm`; no gradient depends on beta.
+
+    Returns
+    -------
+    G : (m, n)
+    dgamma : (n,)
+        Column sums of ``D ∘ Ẑ``.
+    dbeta : (n,)
+        Column sums of D.
+    """
+    return _core.layer_norm_backward(*_matrices(D=D, Z=Z, gamma=gamma))
 
 
 @traceable

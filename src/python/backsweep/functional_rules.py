@@ -16,6 +16,7 @@ from backsweep import _core
 from backsweep import functional as F
 from backsweep._checks import Array, known_name, real_array
 from backsweep._tape import COMPOSITES, RULES, Value, is_traced
+from backsweep.reference import normalisation
 
 
 # Activations. D = G ∘ σ'(A) is linear in G, so H is multiplied by σ' as G was; by A it is H ∘ G ∘ σ''(A).
@@ -76,6 +77,25 @@ def _dense_backward(
 
 COMPOSITES[F.dense] = _dense
 COMPOSITES[F.dense_backward] = _dense_backward
+
+
+# Layer normalisation
+def _layer_norm_backward(D: Value, Z: Value, gamma: Value) -> tuple[Value, Value, Value]:
+    """The reference's formulas, which traced values go through."""
+    D, Z, gamma = (x if is_traced(x) else real_array(x, name) for name, x in (("D", D), ("Z", Z), ("gamma", gamma)))
+    if Z.ndim != 2 or D.shape != Z.shape or gamma.shape != Z.shape[1:]:
+        raise ValueError(
+            f"D, Z and gamma must have shapes (m, n), (m, n) and (n,), got {D.shape}, {Z.shape} and {gamma.shape}"
+        )
+    return normalisation.layer_norm_backward(D, Z, gamma)
+
+
+RULES[F.layer_norm] = (
+    lambda G, A, Z, gamma, beta: F.layer_norm_backward(G, Z, gamma)[0],
+    lambda G, A, Z, gamma, beta: F.layer_norm_backward(G, Z, gamma)[1],
+    lambda G, A, Z, gamma, beta: G.sum(axis=0),
+)
+COMPOSITES[F.layer_norm_backward] = _layer_norm_backward
 
 
 # Softmax

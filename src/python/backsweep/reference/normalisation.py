@@ -24,7 +24,10 @@ def layer_norm(Z: Array, gamma: Array, beta: Array) -> Array:
 
 
 def layer_norm_backward(D: Array, Z: Array, gamma: Array) -> tuple[Array, Array, Array]:
-    """``G = r (γ D - mean(γ D) - Ẑ mean(γ D ∘ Ẑ))``, and dγ, dβ: the column sums of ``D ∘ Ẑ`` and of D."""
+    """From D, the gradient by A: ``G = r (γ D - mean(γ D) - Ẑ mean(γ D ∘ Ẑ))``, and dγ, dβ.
+
+    These are the column sums of ``D ∘ Ẑ`` and of D.
+    """
     Zhat, r = _normalised(Z)
     scaled = D * gamma
     along = (scaled * Zhat).mean(axis=1, keepdims=True)
