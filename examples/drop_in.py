@@ -36,7 +36,7 @@ assert difference < 1e-6
 
 # What there is beyond it.
 model = MLPClassifier(
-    (64, 32), activation=["gelu", "tanh"], class_weight="balanced", weight_decay=1e-2,
+    (64, 32), activation=["gelu", "tanh"], layer_norm=True, class_weight="balanced", weight_decay=1e-2,
     learning_rate=lambda step: 2e-3 * 0.999**step, clip_norm=1.0, early_stopping=True, max_iter=300, random_state=0,
 )  # fmt: skip
 model.fit(X_train / 16, y_train, X_val=X_test / 16, y_val=y_test)

@@ -50,6 +50,20 @@ def test_a_step_is_the_slope_of_the_objective(backend, weighted):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_layer_norm_is_not_penalised(backend):
+    network, (X, y, w) = bs.Network([5, bs.LayerNorm(), 3], dtype="float64", seed=0, backend=backend), Problem().data()
+    gradients = network.loss_and_gradients(X, y)[1]
+    wanted = [v - FACTOR * dv for v, dv in ((network.W[0], gradients.dW[0]), (network.b[0], gradients.db[0]))]
+    sums = trained(network, (X, y, w), rate=1.0)
+    for got, want in zip((network.W[0], network.b[0]), wanted, strict=True):
+        assert_close(got, want, gamma(len(X) + FORMULA, "float64") * (1 + np.abs(want)), "γ and β")
+    start = bs.Network([5, bs.LayerNorm(), 3], dtype="float64", seed=0).W[1]
+    assert_close(
+        sums[4], PENALTY / 2 * (start**2).sum(), gamma(len(start.ravel()), "float64") * 10, "Σ m of the penalty"
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_biases_are_not_penalised(backend):
     network, (X, y, w) = Problem().network(backend), Problem().data()
     gradients = network.loss_and_gradients(X, y)[1]

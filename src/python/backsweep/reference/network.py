@@ -180,7 +180,8 @@ class Trainer:
             return 0.0
         layers = self.network.layers
         squares = 0.0
-        for (W, _), (dW, _) in zip(split(self.theta, layers), split(dtheta, layers), strict=True):
-            dW += self.penalty / weight * W
-            squares += float((W**2).sum(dtype=np.float64))
+        for (W, _), (dW, _), layer in zip(split(self.theta, layers), split(dtheta, layers), layers, strict=True):
+            if layer[4] == "dense":  # γ, which scales what is normalised already, is no weight
+                dW += self.penalty / weight * W
+                squares += float((W**2).sum(dtype=np.float64))
         return self.penalty / weight / 2 * squares

@@ -34,6 +34,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         `Dense` is known.
     learning_rate : str or callable
         Also a function of the step, counted from 0, that gives the learning rate.
+    layer_norm : bool
+        Put a `LayerNorm` between each hidden layer's affine map and its σ.
     weight_decay : float
         Decoupled weight decay of all parameters, with solver="adam" (Loshchilov and Hutter, 2019); `alpha` is
         a penalty in the loss.
@@ -49,7 +51,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     Attributes
     ----------
     network_ : Network
-        The network underneath. `coefs_` and `intercepts_` are its ``W`` and ``b``.
+        The network underneath. `coefs_` and `intercepts_` are the ``W`` and ``b`` of its `Dense` layers.
+    scales_, shifts_ : lists of arrays (n_i,)
+        γ and β of its normalising layers, where it has some.
     validation_loss_curve_ : list of float
         The loss of the rows X_val after each epoch, without the penalty, where `fit` was given some.
     """
@@ -88,6 +92,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         class_weight: Any = None,
+        layer_norm: bool = False,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         coefs_init: Any = None,

@@ -35,9 +35,10 @@ def minimise(estimator: Perceptron, network: Network, rows: Rows) -> None:
         )
         dtheta *= objective.gradient_factor
         squares = 0.0
-        for W, dW in zip(network.W, network._views(dtheta)[0], strict=True):
-            dW += decay * W
-            squares += float((W * W).sum())
+        for W, dW, layer in zip(network.W, network._views(dtheta)[0], network.layers, strict=True):
+            if layer.kind == "dense":  # the penalty is on weights
+                dW += decay * W
+                squares += float((W * W).sum())
         return objective.loss_factor * loss + constant + decay / 2 * squares, dtheta
 
     verbose: Any = estimator.verbose

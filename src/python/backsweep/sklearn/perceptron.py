@@ -21,8 +21,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from backsweep import _core, functional
 from backsweep._checks import Array
-from backsweep.layers import Dense
+from backsweep.layers import Dense, Layer, LayerNorm
 from backsweep.network import Network
+from backsweep.sklearn import inside
 from backsweep.sklearn.lbfgs import minimise
 from backsweep.sklearn.objectives import Objective, constant_of_poisson
 from backsweep.sklearn.stochastic import NOT_FINITE, Descent, Rows, train
@@ -35,6 +36,7 @@ OUTPUTS: dict[str, Callable[[Array], Array]] = {
     "logistic": functional.sigmoid,
     "exp": np.exp,
 }
+LISTS = ("coefs_", "intercepts_", "scales_", "shifts_")  # the attributes that are views of the network's parameters
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -74,6 +76,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "layer_norm": ["boolean"],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "coefs_init": [list, tuple, None],
@@ -107,6 +110,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     epsilon: float
     n_iter_no_change: float
     max_fun: int
+    layer_norm: bool
     weight_decay: float
     clip_norm: float | None
     coefs_init: Any
@@ -115,8 +119,11 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     progress: Any
     coefs_: list[Array]
     intercepts_: list[Array]
+    scales_: list[Array]
+    shifts_: list[Array]
     validation_loss_curve_: list[float]
     _optimizer: Descent
+    _chain: list[int | Layer]
 
     def _keep(self, arguments: dict[str, Any]) -> None:
         """The arguments of __init__, as they are: scikit-learn wants each under its name, and nothing else."""
@@ -207,7 +214,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
                 rows, held_out = self._split(rows)
             train(self, network, rows, held_out, incremental=incremental)
             self._continues = incremental
-        self.coefs_, self.intercepts_ = list(network.W), [b for b in network.b if b is not None]
+        self._take_views(network)
         if not all_finite(network.theta):
             raise ValueError(NOT_FINITE)
         return self
@@ -230,6 +237,15 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             )
         return list(self.activation)
 
+    def _layers(self, widths: list[int]) -> list[int | Layer]:
+        """The network's layers: each hidden one is an affine map, what normalises it, and σ."""
+        *hidden, n_out = widths[1:]
+        layers: list[int | Layer] = [widths[0]]
+        for width, name in zip(hidden, self._activations(len(hidden)), strict=True):
+            sigma = {"logistic": "sigmoid"}.get(name, name)
+            layers += [Dense(width, "identity"), LayerNorm(sigma)] if self.layer_norm else [Dense(width, sigma)]
+        return [*layers, Dense(n_out, "identity")]
+
     def _initialise(self, widths: list[int], dtype: np.dtype[Any]) -> None:
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(widths)
@@ -246,9 +262,10 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             self.intercepts_.append(b.astype(dtype, copy=False))
         self._take_initial("coefs_init", self.coefs_init, self.coefs_)
         self._take_initial("intercepts_init", self.intercepts_init, self.intercepts_)
-        self.__dict__.pop("_network", None)
-        network = self.network_
-        self.coefs_, self.intercepts_ = list(network.W), [b for b in network.b if b is not None]
+        self._chain = self._layers(widths)
+        self._network = Network(self._chain, loss=self._objective().loss, dtype=dtype, seed=0)
+        self.scales_, self.shifts_ = parameters_of(self._network)[2:]
+        self._take_views(self.network_)
         self.__dict__.pop("validation_loss_curve_", None)
         if self.solver in STOCHASTIC:
             self.loss_curve_: list[float] = []
@@ -309,11 +326,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
 
     def _snapshot(self) -> dict[str, Any]:
         """The estimator as it stands, for a callback that wants to predict with it."""
-        return {
-            "coefs_": [W.copy() for W in self.coefs_],
-            "intercepts_": [b.copy() for b in self.intercepts_],
-            "_network": None,
-        }
+        return {**self._copies(), "_network": None}
 
     # Predicting
 
@@ -324,18 +337,28 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             check_is_fitted(self)
         network = self.__dict__.get("_network")
         shapes = [W.shape for W in self.coefs_]
-        if network is None or [W.shape for W in network.W] != shapes:
-            names = [{"logistic": "sigmoid"}.get(name, name) for name in self._activations(len(shapes) - 1)]
-            layers = [Dense(n_out, sigma) for (_, n_out), sigma in zip(shapes, [*names, "identity"], strict=True)]
-            dtype = self.coefs_[0].dtype
-            network = Network([shapes[0][0], *layers], loss=self._objective().loss, dtype=dtype, seed=0)
+        if network is None or [W.shape for W in parameters_of(network)[0]] != shapes:
+            # As it was fitted, whatever the parameters say now; unless a user has put in arrays of other shapes.
+            chain: list[Any] = self.__dict__.get("_chain", [])
+            if [layer.width for layer in chain[1:] if isinstance(layer, Dense)] != [n_out for _, n_out in shapes]:
+                chain = self._layers([shapes[0][0], *(n_out for _, n_out in shapes)])
+            chain = [shapes[0][0], *chain[1:]]
+            network = Network(chain, loss=self._objective().loss, dtype=self.coefs_[0].dtype, seed=0)
             self._network = network
         # Arrays that a user has put into the lists count from now on.
-        for mine, views in ((self.coefs_, network.W), (self.intercepts_, network.b)):
-            for array, view in zip(mine, views, strict=True):
+        for name, views in zip(LISTS, parameters_of(network), strict=True):
+            for array, view in zip(self.__dict__.get(name, views), views, strict=True):
                 if array is not view:
                     view[...] = array
         return network
+
+    def _take_views(self, network: Network) -> None:
+        """Let the lists hold the network's own arrays."""
+        for name, views in zip(LISTS, parameters_of(network), strict=True):
+            setattr(self, name, views)
+
+    def _copies(self) -> dict[str, list[Array]]:
+        return {name: [array.copy() for array in self.__dict__[name]] for name in LISTS if name in self.__dict__}
 
     def _rows(self, X: Any) -> Array:
         """X as dense rows that a fitted network takes."""
@@ -368,14 +391,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         """
         check_is_fitted(self)
         network = self.network_
-        return self._values(network, self._rows(X).astype(network.dtype, copy=False))[-2]
-
-    @staticmethod
-    def _values(network: Network, X: Array) -> list[Array]:
-        Z = [X]
-        for W, b, layer in zip(network.W, network.b, network.layers, strict=True):
-            Z.append(functional.dense(Z[-1], W, b, layer.activation))
-        return Z
+        Z, _ = inside.values(network, self._rows(X).astype(network.dtype, copy=False))
+        return Z[-2]
 
     def input_gradients(self, X: Any) -> Array:
         """How each output, before its activation, changes with each input.
@@ -391,15 +408,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         """
         check_is_fitted(self)
         network = self.network_
-        Z = self._values(network, self._rows(X).astype(network.dtype, copy=False))
-        J = np.empty((len(Z[0]), network.n_out, network.n_in), network.dtype)
-        for k in range(network.n_out):
-            G = np.zeros_like(Z[-1])
-            G[:, k] = 1
-            for i in reversed(range(len(network.layers))):
-                G, _, _ = functional.dense_backward(G, Z[i], network.W[i], network.b[i], network.layers[i].activation)
-            J[:, k] = G
-        return J
+        return inside.slopes(network, self._rows(X).astype(network.dtype, copy=False))
 
     @property
     def _n_features_out(self) -> int:
@@ -410,8 +419,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "coefs_" in state:
-            state["coefs_"] = [W.copy() for W in self.coefs_]
-            state["intercepts_"] = [b.copy() for b in self.intercepts_]
+            state.update(self._copies())
         state.pop("_network", None)
         if not (self.warm_start or state.get("_continues")):
             state.pop("_optimizer", None)
@@ -422,6 +430,17 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def parameters_of(network: Network) -> tuple[list[Array], ...]:
+    """The arrays behind each of `LISTS`: those of affine layers, then γ and β of normalising ones."""
+    lists: tuple[list[Array], ...] = ([], [], [], [])
+    for W, b, layer in zip(network.W, network.b, network.layers, strict=True):
+        first = 0 if layer.kind == "dense" else 2
+        assert b is not None  # all of an estimator's layers have one
+        lists[first].append(W)
+        lists[first + 1].append(b)
+    return lists
 
 
 def dense(X: Any) -> Array:

@@ -33,6 +33,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         `Dense` is known.
     learning_rate : str or callable
         Also a function of the step, counted from 0, that gives the learning rate.
+    layer_norm : bool
+        Put a `LayerNorm` between each hidden layer's affine map and its σ.
     weight_decay : float
         Decoupled weight decay of all parameters, with solver="adam" (Loshchilov and Hutter, 2019); `alpha` is
         a penalty in the loss.
@@ -48,7 +50,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
     Attributes
     ----------
     network_ : Network
-        The network underneath. `coefs_` and `intercepts_` are its ``W`` and ``b``.
+        The network underneath. `coefs_` and `intercepts_` are the ``W`` and ``b`` of its `Dense` layers.
+    scales_, shifts_ : lists of arrays (n_i,)
+        γ and β of its normalising layers, where it has some.
     validation_loss_curve_ : list of float
         The loss of the rows X_val after each epoch, without the penalty, where `fit` was given some.
     """
@@ -85,6 +89,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        layer_norm: bool = False,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         coefs_init: Any = None,
