@@ -1,8 +1,5 @@
 """What `backsweep.sklearn` has beyond scikit-learn, each against a definition or against `Network`."""
 
-import copy
-import pickle
-
 import numpy as np
 import pytest
 
@@ -11,25 +8,16 @@ pytest.importorskip("sklearn", "1.9")
 import backsweep as bs
 from backsweep.sklearn import MLPClassifier, MLPRegressor
 from checks import difference_error, differences
-from sklearn.datasets import load_diabetes, load_digits
+from estimators import BY_HAND, Listener, X, Y, classifier, fit
+from sklearn.datasets import load_diabetes
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils import compute_sample_weight
 from tolerances import assert_close, gamma
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-X, Y = load_digits(return_X_y=True)
-X, Y = X[:300] / 16, Y[:300]
 DIABETES, VALUES = load_diabetes(return_X_y=True)
 VALUES = VALUES / 50
-
-
-def classifier(**parameters):
-    return MLPClassifier(**{"hidden_layer_sizes": (12,), "max_iter": 5, "random_state": 0, **parameters})
-
-
-def fit(**parameters):
-    return classifier(**parameters).fit(X, Y)
 
 
 def test_an_activation_for_each_layer():
@@ -82,10 +70,6 @@ def trained_by_hand(optimizer, estimator):
         assert_close(got, want, 1e-10, "W")
 
 
-# Of so small an epsilon it does not matter where it stands.
-BY_HAND = {"alpha": 0.0, "shuffle": False, "epsilon": 1e-30}
-
-
 def test_weight_decay_is_decoupled():
     estimator = fit(weight_decay=0.5, learning_rate_init=0.01, **BY_HAND)
     trained_by_hand(bs.AdamW(0.01, weight_decay=0.5, eps=1e-30), estimator)
@@ -132,30 +116,6 @@ def test_input_gradients_are_the_slopes_of_the_logits():
     for k in (0, 9):
         slopes = differences(lambda k=k: estimator.network_.forward(x)[0, k], x)
         assert_close(J[0, k], slopes[0], difference_error(64 * 12, 10.0), "∂Z[L]/∂X")
-
-
-class Listener:
-    """A callback that counts, looks at the estimator of each epoch, and stops after the last."""
-
-    def __init__(self, last):
-        self.last = last
-        self.losses, self.scores, self.states = [], [], []
-
-    def setup(self, estimator, context):
-        self.states.append("setup")
-
-    def on_fit_task_begin(self, estimator, context):
-        self.states.append(context.task_name)
-
-    def on_fit_task_end(self, estimator, context, *, metadata, fitted_estimator):
-        if context.task_name != "epoch":
-            return False
-        self.losses.append(metadata["loss"])
-        self.scores.append(fitted_estimator.score(X, Y))
-        return len(self.losses) == self.last
-
-    def teardown(self, estimator, context):
-        self.states.append("teardown")
 
 
 def test_callbacks_of_scikit_learn():
@@ -215,87 +175,3 @@ def test_parameters_that_cannot_be(parameters):
     name = next(iter(parameters))
     with pytest.raises(ValueError, match=f"The '{name}' parameter of MLPClassifier must be"):
         fit(**parameters)
-
-
-# Layer normalisation
-
-
-def by_formula(estimator, X, sigma):
-    """The last hidden layer and the output, before its activation, from the lists of arrays alone."""
-    Z = X
-    *hidden, last = zip(estimator.coefs_, estimator.intercepts_, strict=True)
-    for (W, b), g, beta in zip(hidden, estimator.scales_, estimator.shifts_, strict=True):
-        Z = sigma(bs.reference.layer_norm(Z @ W + b, g, beta))
-    return Z, Z @ last[0] + last[1]
-
-
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-def test_layer_norm_stands_between_the_affine_map_and_its_activation(solver):
-    estimator = fit(hidden_layer_sizes=(12, 8), layer_norm=True, activation="tanh", solver=solver, alpha=0.1)
-    kinds = [(layer.kind, layer.activation) for layer in estimator.network_.layers]
-    assert kinds == 2 * [("dense", "identity"), ("layer_norm", "tanh")] + [("dense", "identity")]
-    assert [W.shape for W in estimator.coefs_] == [(64, 12), (12, 8), (8, 10)]
-    assert [a.shape for a in estimator.scales_] == [b.shape for b in estimator.shifts_] == [(12,), (8,)]
-    assert estimator.n_layers_ == 4
-    assert all((g != 1).any() for g in estimator.scales_)
-    Z, logits = by_formula(estimator, X, np.tanh)
-    assert_close(estimator.transform(X), Z, 1e-12, "the last hidden layer")
-    assert_close(estimator.predict_proba(X), bs.reference.softmax(logits), 1e-12, "S")
-    J = estimator.input_gradients(X[:2])
-    x = X[:1].copy()
-    slopes = differences(lambda: by_formula(estimator, x, np.tanh)[1][0, 3], x)
-    assert_close(J[0, 3], slopes[0], difference_error(64 * 12, 100.0), "∂Z[L]/∂X")
-    assert not fit().scales_
-
-
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_the_penalty_is_on_weights_not_on_scales(solver):
-    """A penalty beside which the loss is nothing shrinks W to nothing, and not γ."""
-    estimator = fit(layer_norm=True, solver=solver, alpha=1e4, learning_rate_init=0.01, max_iter=200)
-    start = fit(layer_norm=True, learning_rate_init=1e-300, max_iter=1)
-    assert np.abs(estimator.coefs_[0]).max() < 0.1 * np.abs(start.coefs_[0]).max()
-    assert estimator.scales_[0].min() > 0.4
-
-
-def test_layer_norm_is_trained_as_a_network_is():
-    estimator = fit(layer_norm=True, learning_rate_init=0.01, **BY_HAND)
-    network = fit(layer_norm=True, max_iter=1, learning_rate_init=1e-300, shuffle=False).network_
-    optimizer = bs.Adam(0.01, eps=1e-30)
-    network.fit(X, Y, epochs=5, batch_size=200, optimizer=optimizer, shuffle=False, progress=False)
-    for got, want in zip(estimator.network_.W + estimator.network_.b, network.W + network.b, strict=True):
-        assert_close(got, want, 1e-10, "W and b")
-
-
-def test_layer_norm_in_copies_of_all_kinds():
-    listener = Listener(last=3)
-    estimator = classifier(layer_norm=True).set_callbacks(listener).fit(X, Y)
-    assert listener.scores[-1] == estimator.score(X, Y)
-    estimator = fit(layer_norm=True, warm_start=True)
-    for other in (pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator)):
-        assert np.array_equal(other.predict_proba(X), estimator.predict_proba(X))
-        before = estimator.scales_[0].copy()
-        other.fit(X, Y)
-        assert not np.array_equal(other.scales_[0], before)
-        assert np.array_equal(estimator.scales_[0], before)
-    kept = estimator.scales_[0]
-    estimator.partial_fit(X, Y)
-    assert estimator.scales_[0].base is kept.base
-    estimator.scales_[0] = np.zeros(12)
-    estimator.shifts_ = [np.zeros(12)]
-    assert len(np.unique(estimator.predict_proba(X), axis=0)) == 1
-
-
-def test_early_stopping_brings_back_the_best_scales():
-    estimator = classifier(layer_norm=True, early_stopping=True, max_iter=300, learning_rate_init=0.05)
-    estimator.fit(X[:200], Y[:200], X_val=X[200:], y_val=Y[200:])
-    assert estimator.n_iter_ < 300
-    assert estimator.score(X[200:], Y[200:]) == estimator.best_validation_score_
-
-
-def test_a_copy_has_the_layers_that_were_fitted():
-    estimator = fit(activation="tanh", layer_norm=True)
-    values = estimator.predict_proba(X)
-    estimator.set_params(activation="relu", layer_norm=False)
-    assert np.array_equal(pickle.loads(pickle.dumps(estimator)).predict_proba(X), values)
-    assert not np.array_equal(estimator.fit(X, Y).predict_proba(X), values)
-    assert not estimator.scales_

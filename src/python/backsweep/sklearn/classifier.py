@@ -11,7 +11,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from backsweep._checks import Array
 from backsweep.sklearn.objectives import Objective, objective
@@ -152,7 +152,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             classes: Array = self.classes_[outputs.argmax(axis=1)]
             return classes
         values = outputs.ravel() if self.n_outputs_ == 1 else outputs
-        named: Array = self._label_binarizer.inverse_transform(values)
+        if self._label_binarizer.y_type_ == "binary" and len(self.classes_) == 2:  # what follows takes its time
+            named: Array = self.classes_[(values > 0.5).astype(np.int64)]
+        else:
+            named = self._label_binarizer.inverse_transform(values)
         return named
 
     @can_go_on
@@ -180,14 +183,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     def predict(self, X: Any) -> Array:
         """The class of each row (m,), or indicators (m, k) where a row has several."""
-        check_is_fitted(self)
-        return self._named(self._outputs(self._rows(X)))
+        return self._named(self._predicted(X))
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class (m, k), in the order of `classes_`."""
-        if "coefs_" not in self.__dict__:
-            check_is_fitted(self)
-        outputs = self._outputs(self._rows(X))
+        outputs = self._predicted(X)
         if self.n_outputs_ > 1:
             return outputs
         pair: Array = np.hstack([1 - outputs, outputs])

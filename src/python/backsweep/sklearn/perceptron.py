@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from backsweep import _core, functional
+from backsweep import _core
 from backsweep._checks import Array
 from backsweep.layers import Dense, Layer, LayerNorm
 from backsweep.network import Network
@@ -32,9 +32,10 @@ from backsweep.training import all_finite
 
 STOCHASTIC = ("sgd", "adam")
 OUTPUTS: dict[str, Callable[[Array], Array]] = {
-    "softmax": functional.softmax,
-    "logistic": functional.sigmoid,
+    "softmax": _core.softmax,
+    "logistic": lambda Z: _core.activation_forward("sigmoid", Z),
     "exp": np.exp,
+    "identity": lambda Z: Z,
 }
 LISTS = ("coefs_", "intercepts_", "scales_", "shifts_")  # the attributes that are views of the network's parameters
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -124,6 +125,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     validation_loss_curve_: list[float]
     _optimizer: Descent
     _chain: list[int | Layer]
+    _network: Network
+    _views: tuple[list[Array], ...]
 
     def _keep(self, arguments: dict[str, Any]) -> None:
         """The arguments of __init__, as they are: scikit-learn wants each under its name, and nothing else."""
@@ -214,7 +217,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
                 rows, held_out = self._split(rows)
             train(self, network, rows, held_out, incremental=incremental)
             self._continues = incremental
-        self._take_views(network)
+        self._take_views()
         if not all_finite(network.theta):
             raise ValueError(NOT_FINITE)
         return self
@@ -262,10 +265,10 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             self.intercepts_.append(b.astype(dtype, copy=False))
         self._take_initial("coefs_init", self.coefs_init, self.coefs_)
         self._take_initial("intercepts_init", self.intercepts_init, self.intercepts_)
-        self._chain = self._layers(widths)
-        self._network = Network(self._chain, loss=self._objective().loss, dtype=dtype, seed=0)
-        self.scales_, self.shifts_ = parameters_of(self._network)[2:]
-        self._take_views(self.network_)
+        self._build(self._layers(widths), dtype)
+        self.scales_, self.shifts_ = self._views[2:]
+        self._restore_network()
+        self._take_views()
         self.__dict__.pop("validation_loss_curve_", None)
         if self.solver in STOCHASTIC:
             self.loss_curve_: list[float] = []
@@ -333,29 +336,53 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     @property
     def network_(self) -> Network:
         """The `Network` underneath; its parameters are `coefs_` and `intercepts_`."""
-        if "coefs_" not in self.__dict__:
+        self._check_fitted()
+        if not self._holds_views():
+            self._restore_network()
+        return self._network
+
+    def _check_fitted(self) -> None:
+        if "coefs_" not in self.__dict__:  # found at once where it is, as in a prediction of a row
             check_is_fitted(self)
+
+    def _holds_views(self) -> bool:
+        """Whether the lists are the network's own arrays: not so in a copy, or where a user has put in others."""
+        if self.__dict__.get("_network") is None:
+            return False
+        for name, views in zip(LISTS, self._views, strict=True):
+            arrays = self.__dict__.get(name, views)
+            if len(arrays) != len(views):
+                return False
+            for array, view in zip(arrays, views, strict=True):
+                if array is not view:
+                    return False
+        return True
+
+    def _restore_network(self) -> None:
+        """A network for the arrays in the lists: the one that there is, where they fit it."""
         network = self.__dict__.get("_network")
         shapes = [W.shape for W in self.coefs_]
-        if network is None or [W.shape for W in parameters_of(network)[0]] != shapes:
+        if network is None or [W.shape for W in self._views[0]] != shapes:
             # As it was fitted, whatever the parameters say now; unless a user has put in arrays of other shapes.
             chain: list[Any] = self.__dict__.get("_chain", [])
             if [layer.width for layer in chain[1:] if isinstance(layer, Dense)] != [n_out for _, n_out in shapes]:
                 chain = self._layers([shapes[0][0], *(n_out for _, n_out in shapes)])
-            chain = [shapes[0][0], *chain[1:]]
-            network = Network(chain, loss=self._objective().loss, dtype=self.coefs_[0].dtype, seed=0)
-            self._network = network
+            self._build([shapes[0][0], *chain[1:]], self.coefs_[0].dtype)
         # Arrays that a user has put into the lists count from now on.
-        for name, views in zip(LISTS, parameters_of(network), strict=True):
+        for name, views in zip(LISTS, self._views, strict=True):
             for array, view in zip(self.__dict__.get(name, views), views, strict=True):
                 if array is not view:
                     view[...] = array
-        return network
 
-    def _take_views(self, network: Network) -> None:
+    def _build(self, chain: list[int | Layer], dtype: np.dtype[Any]) -> None:
+        self._chain = chain
+        self._network = Network(chain, loss=self._objective().loss, dtype=dtype, seed=0)
+        self._views = parameters_of(self._network)
+
+    def _take_views(self) -> None:
         """Let the lists hold the network's own arrays."""
-        for name, views in zip(LISTS, parameters_of(network), strict=True):
-            setattr(self, name, views)
+        for name, views in zip(LISTS, self._views, strict=True):
+            setattr(self, name, list(views))
 
     def _copies(self) -> dict[str, list[Array]]:
         return {name: [array.copy() for array in self.__dict__[name]] for name in LISTS if name in self.__dict__}
@@ -375,8 +402,19 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     def _outputs(self, rows: Array) -> Array:
         """The output layer's values (m, k), after the output activation."""
         network = self.network_
-        Z = network._network.forward(network.theta, rows, None, None, self._threads())
-        return Z if self.out_activation_ == "identity" else OUTPUTS[self.out_activation_](Z)
+        return self._activated(network._network.forward(network.theta, rows, None, None, self._threads()))
+
+    def _activated(self, Z: Array) -> Array:
+        return OUTPUTS[self.out_activation_](Z)
+
+    def _predicted(self, X: Any) -> Array:
+        """The same for X as a user gives it."""
+        network = self.network_
+        if "feature_names_in_" not in self.__dict__:
+            Z = network._network.forward_few(network.theta, X)
+            if Z is not None:
+                return self._activated(Z)
+        return self._outputs(self._rows(X))
 
     def transform(self, X: Any) -> Array:
         """The values of the last hidden layer.
@@ -420,7 +458,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         state = dict(super().__getstate__())
         if "coefs_" in state:
             state.update(self._copies())
-        state.pop("_network", None)
+        for name in ("_network", "_views"):
+            state.pop(name, None)
         if not (self.warm_start or state.get("_continues")):
             state.pop("_optimizer", None)
         return state

@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from backsweep._checks import Array
 from backsweep.sklearn.objectives import Objective, objective
@@ -145,6 +145,5 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     def predict(self, X: Any) -> Array:
         """The values of each row: (m, k), or (m,) for one output."""
-        check_is_fitted(self)
-        outputs = self._outputs(self._rows(X))
+        outputs = self._predicted(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
