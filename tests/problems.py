@@ -149,6 +149,11 @@ def function_calls(name, m, k, dtype):
             else:
                 A, _, _ = tolerances.layer_norm(*exactly(Z, g, b), dtype)
                 yield (Z, g, b), {}, [A.error]
+    elif base == "dropout":
+        for p, place in ((0.5, {}), (0.1, {"seed": 1, "step": 2**31 - 1, "layer": 3}), (0.0, {"seed": 7})):
+            Z = np.where(rng.random((m, k)) < 0.5, -1, 1) * rng.uniform(0.5, 2, size=(m, k))
+            if m * k > 1 or p == 0:  # one entry may be dropped
+                yield (Z.astype(dtype), p), place, [gamma(4, dtype) * np.abs(Z) / (1 - p)]
     elif base == "dense":
         for sigma in ACTIVATIONS:
             n = k + 2

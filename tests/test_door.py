@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from backsweep import _core
 
-LAYERS = [(4, 5, "tanh", True, "dense"), (5, 3, "identity", True, "dense")]
+LAYERS = [(4, 5, "tanh", True, "dense", 0.0), (5, 3, "identity", True, "dense", 0.0)]
 SIZE = 4 * 5 + 5 + 5 * 3 + 3
 M = 12
 
@@ -149,7 +149,7 @@ def test_unknown_names_are_refused(name):
         lambda: _core.dense_backward(A, A, A, None, name),
         lambda: _core.loss_value(name, A, A, None),
         lambda: _core.loss_gradient(name, A, A, None),
-        lambda: _core.Network_float32([(2, 2, name, True, "dense")], "huber"),
+        lambda: _core.Network_float32([(2, 2, name, True, "dense", 0.0)], "huber"),
         lambda: _core.Network_float32(LAYERS, name),
         lambda: _core.optimizer_update(f32(2), f32(2), [], {"kind": name}, 0.1, 0),
         lambda: _core.optimizer_update(f32(2), f32(2), [], {name: 1.0}, 0.1, 0),
@@ -230,21 +230,27 @@ def test_settings_of_another_type_are_refused():
     "layers",
     [
         [],
-        [(4, 0, "relu", True, "dense")],
-        [(0, 4, "relu", True, "dense")],
-        [(4, -1, "relu", True, "dense")],
-        [(4, 2**31, "relu", True, "dense")],
-        [(4, 2**64, "relu", True, "dense")],
-        [(4, 2.5, "relu", True, "dense")],
-        [(4, 5, "relu", True, "dense"), (6, 3, "relu", True, "dense")],
+        [(4, 0, "relu", True, "dense", 0.0)],
+        [(0, 4, "relu", True, "dense", 0.0)],
+        [(4, -1, "relu", True, "dense", 0.0)],
+        [(4, 2**31, "relu", True, "dense", 0.0)],
+        [(4, 2**64, "relu", True, "dense", 0.0)],
+        [(4, 2.5, "relu", True, "dense", 0.0)],
+        [(4, 5, "relu", True, "dense", 0.0), (6, 3, "relu", True, "dense", 0.0)],
         [(4, 5, "relu")],
-        [(4, 5, "relu", True, 1)],
-        [(4, 5, None, True, "dense")],
+        [(4, 5, "relu", True, 1, 0.0)],
+        [(4, 5, None, True, "dense", 0.0)],
+        [(4, 5, "relu", True, "dense")],
+        [(4, 5, "identity", True, "dropout", 0.5)],
+        [(4, 4, "identity", True, "dropout", 1.0)],
+        [(4, 4, "identity", True, "dropout", -0.1)],
+        [(4, 4, "identity", True, "dropout", float("nan"))],
+        [(4, 4, "identity", True, "dropout", "half")],
         [4, 5],
         "layers",
         None,
-        [(2**31 - 1, 2**31 - 1, "relu", True, "dense")],
-        [(2**31 - 1, 2**31 - 1, "relu", True, "dense")] * 3,
+        [(2**31 - 1, 2**31 - 1, "relu", True, "dense", 0.0)],
+        [(2**31 - 1, 2**31 - 1, "relu", True, "dense", 0.0)] * 3,
     ],
 )
 def test_networks_that_cannot_be_are_refused(layers):
@@ -270,7 +276,8 @@ class Calls:
         return self.network.evaluate(**self.arguments | changes)
 
     def loss_and_gradients(self, **changes):
-        return self.network.loss_and_gradients(**self.arguments | changes, wants_dX=True)
+        own = {"training": True, "draws": np.zeros(2, dtype=np.int64), "wants_dX": True}
+        return self.network.loss_and_gradients(**self.arguments | own | changes)
 
     def trainer(self, **changes):
         moments = [np.zeros(SIZE, dtype=np.float32) for _ in range(2)]
@@ -281,6 +288,7 @@ class Calls:
             "loss_factor": 1.0,
             "penalty": 0.0,
             "loss_cap": float("inf"),
+            "draws": np.zeros(2, dtype=np.int64),
         }
         return _core.Trainer_float32(self.network, **self.arguments | settings | changes)
 
@@ -363,6 +371,22 @@ def test_labels_are_refused_where_the_loss_takes_values():
             getattr(Calls("huber"), method)()
 
 
+WRONG_DRAWS = [
+    {"draws": None},
+    {"draws": np.zeros(1, dtype=np.int64)},
+    {"draws": np.zeros(2, dtype=np.int32)},
+    {"draws": np.zeros(2)},
+    {"draws": np.array([-1, 0])},
+    {"draws": np.array([0, -1])},
+]
+
+
+@pytest.mark.parametrize("changes", WRONG_DRAWS, ids=str)
+def test_what_nothing_can_be_drawn_from_is_refused(changes):
+    with pytest.raises(REFUSALS):
+        Calls().loss_and_gradients(**changes)
+
+
 # Trainers
 
 
@@ -399,6 +423,8 @@ def run(trainer, **changes):
         {"loss_cap": 0.0},
         {"loss_cap": float("nan")},
         {"penalty": float("inf")},
+        {"draws": read_only(np.zeros(2, dtype=np.int64))},
+        *WRONG_DRAWS,
     ],
     ids=str,
 )
@@ -406,7 +432,7 @@ def test_trainers_that_cannot_be_are_refused(changes):
     calls = Calls()
     arguments = {
         "state": [f32(SIZE), f32(SIZE)], "settings": {"kind": "adam"}, "batch_size": 5, "network": calls.network,
-        "loss_factor": 1.0, "penalty": 0.0, "loss_cap": 30.0,
+        "loss_factor": 1.0, "penalty": 0.0, "loss_cap": 30.0, "draws": np.zeros(2, dtype=np.int64),
         **calls.arguments, **changes,
     }  # fmt: skip
     with pytest.raises((*REFUSALS, RuntimeError)):
@@ -522,7 +548,8 @@ def test_a_trainer_keeps_alive_what_it_reads_and_writes():
 def test_a_wrong_number_reaches_the_loss(sigma, loss, dtype):
     """Whichever sample, layer and parameter it comes in by: a run stops where the loss is NaN, and nowhere else."""
     net = getattr(_core, f"Network_{dtype}")(
-        [(4, 5, sigma, True, "dense"), (5, 3, sigma, True, "dense"), (3, 3, "identity", True, "dense")], loss
+        [(4, 5, sigma, True, "dense", 0.0), (5, 3, sigma, True, "dense", 0.0), (3, 3, "identity", True, "dense", 0.0)],
+        loss,
     )
     healthy = np.linspace(-0.5, 0.5, net.parameters).astype(dtype)
     y = np.full((M, 3), 1 / 3)
@@ -636,11 +663,17 @@ def settings():
 
 def spec():
     widths = [int(choice([1, 2, 3, 8, 40])) for _ in range(rng.integers(2, 5))]
-    layers = [(a, b, choice(_core.activations), bool(rng.integers(2))) for a, b in zip(widths, widths[1:])]
+    layers = []
+    for a, b in zip(widths, widths[1:]):
+        kind = choice(_core.layers)
+        bias = bool(rng.integers(2)) if kind == "dense" else kind != "dropout"
+        layers.append((a, b if kind == "dense" else a, choice(_core.activations), bias, kind, choice([0.0, 0.3])))
+        if kind != "dense":
+            layers.append((a, b, choice(_core.activations), True, "dense", 0.0))
     return layers, choice(_core.losses)
 
 def size(layers):
-    return sum((a + bias) * b for a, b, _, bias in layers)
+    return sum(({"dense": a, "dropout": 0}.get(kind, 1) + bias) * b for a, b, _, bias, kind, _ in layers)
 
 def data(layers, loss):
     m, n, k = int(choice([1, 2, 9, 33])), layers[0][0], layers[-1][1]
@@ -673,7 +706,7 @@ def one():
     T = choice([np.float32, np.float64])
     name = np.dtype(T).name
     m, n, k = (int(choice([0, 1, 3, 3, 8, 20])) for _ in range(3))
-    which = rng.integers(9)
+    which = rng.integers(10)
     if which == 0:
         call(_core.activation_backward, {"sigma": choice(_core.activations), "G": exact(m, n), "A": exact(m, n)})
     elif which == 1:
@@ -689,6 +722,9 @@ def one():
         states = [exact(n) for _ in range(rng.integers(4))]
         call(_core.optimizer_update, {"theta": exact(n), "dtheta": exact(n), "state": states, "settings": settings(),
                                       "learning_rate": choice(REALS), "step": int(choice([0, 1, 1000]))})
+    elif which == 9:
+        call(_core.dropout, {"Z": exact(m, n), "p": choice([0.0, 0.5, *REALS]), "seed": int(choice(NUMBERS)),
+                             "step": int(choice(NUMBERS)), "layer": int(choice(NUMBERS))})
     elif which == 5:
         call(getattr(_core, f"first_nonfinite_{name}"), {"X": array()})
     else:
@@ -699,7 +735,8 @@ def one():
         assert network.parameters == size(layers)
         arguments = {"theta": exact(size(layers)), **data(layers, loss), "n_threads": int(choice([0, 1, 2]))}
         if which == 6:
-            call(network.loss_and_gradients, {**arguments, "wants_dX": bool(rng.integers(2))})
+            call(network.loss_and_gradients, {**arguments, "training": bool(rng.integers(2)),
+                                              "draws": rng.integers(9, size=2), "wants_dX": bool(rng.integers(2))})
         elif which == 7:
             call(network.evaluate, arguments)
         else:
@@ -711,7 +748,8 @@ def one():
             trainer = call(getattr(_core, f"Trainer_{name}"), {
                 "network": network, "theta": theta, "state": states, "settings": settings(), **arguments,
                 "batch_size": int(choice([1, 4, 1000])), "loss_factor": choice([1.0, *REALS]),
-                "penalty": choice([0.0, 0.1, *REALS]), "loss_cap": choice([2.0, *REALS])})
+                "penalty": choice([0.0, 0.1, *REALS]), "loss_cap": choice([2.0, *REALS]),
+                "draws": rng.integers(9, size=2)})
             for _ in range(2):
                 order = choice([None, rng.permutation(m), rng.integers(-1, m + 1, size=m)])
                 try:

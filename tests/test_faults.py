@@ -42,7 +42,7 @@ def text(function):
 
 
 def home_of(name):
-    names = ("activations", "dense", "losses", "normalisation", "optimizers")
+    names = ("activations", "dense", "dropout", "losses", "normalisation", "optimizers")
     modules = [sys.modules[f"backsweep.reference.{name}"] for name in names]
     return next(module for module in modules if hasattr(module, name))
 
@@ -142,6 +142,10 @@ FAULTS = {
         [by_function("layer_norm"), by_function("layer_norm_backward")]),
     "epsilon outside of the root": ("_normalised", "keepdims=True) + Z.dtype.type(EPSILON))",
         "keepdims=True)) + Z.dtype.type(EPSILON)", [by_function("layer_norm")]),
+    "mask of another step": ("dropout", "p, seed, step, layer", "p, seed, step + 1, layer", [by_function("dropout")]),
+    "other mask on the way back": ("dropout_backward", "p, seed, step, layer", "p, seed, step, layer + 1",
+        [by_function("dropout_backward")]),
+    "mask not scaled": ("_mask", "Z.dtype.type(1 - p)", "Z.dtype.type(1)", [by_function("dropout")]),
     # Training.
     "last part of a batch left out": ("Trainer.", "-(-len(X) // self.batch_size)", "len(X) // self.batch_size",
         [by_training("sgd")]),

@@ -249,9 +249,9 @@ def test_what_does_not_fit_is_refused():
         bs.Network([bs.LayerNorm(), 3])
     core = bs._core.Network_float64
     with pytest.raises(ValueError, match="keep their width"):
-        core([(4, 5, "identity", True, "layer_norm")], "huber")
+        core([(4, 5, "identity", True, "layer_norm", 0.0)], "huber")
     with pytest.raises(ValueError, match="unknown kind"):
-        core([(4, 4, "identity", True, "pool")], "huber")
+        core([(4, 4, "identity", True, "pool", 0.0)], "huber")
     net, X, y, _ = problem("the input")
     for look in (bs.check_gradients, bs.explain):
         with pytest.raises(

@@ -27,6 +27,11 @@ using Array = py::array_t<T, py::array::c_style>;
   throw py::value_error(name + " must " + expected + ", got " + got);
 }
 
+// Of being dropped: not 1, which would leave nothing to divide by.
+inline void require_probability(double p) {
+  if (!(p >= 0 && p < 1)) refuse("p", "be at least 0 and below 1", std::to_string(p));
+}
+
 inline std::string shape_text(const py::array& array) {
   return py::str(array.attr("shape")).cast<std::string>();
 }

@@ -1,6 +1,8 @@
 // The rows that a network reads, as they come in from Python: checked against the network, never copied.
 #pragma once
 
+#include <algorithm>
+
 #include "bindings/arrays.hpp"
 #include "core/network.hpp"
 #include "core/step.hpp"
@@ -54,6 +56,14 @@ Data<T> data_of(const Network<T>& network, const py::array& X, const py::array& 
 template <class T>
 const T* parameters(const Network<T>& network, const Array<T>& theta) {
   return vector(theta, "theta", network.parameters());
+}
+
+// What a training pass draws: a seed, and the steps that the network has done.
+inline Draws draws_of(const Array<std::int64_t>& given) {
+  const std::int64_t* draws = vector(given, "draws", 2);
+  if (draws[0] < 0 || draws[1] < 0)
+    refuse("draws", "be at least 0", std::to_string(std::min(draws[0], draws[1])));
+  return {static_cast<std::uint64_t>(draws[0]), static_cast<std::uint64_t>(draws[1])};
 }
 
 inline void require(bool input_valid) {

@@ -1,4 +1,4 @@
-// The stateless functions: activations, losses, the layers and the updates, for either dtype.
+// The stateless functions: activations, losses, layers and the updates, for either dtype.
 #include <pybind11/stl.h>
 
 #include "bindings/arrays.hpp"
@@ -135,6 +135,17 @@ py::tuple layer_norm_gradients(const Array<T>& D, const Array<T>& Z, const Array
   return py::make_tuple(G, dgamma, dbeta);
 }
 
+template <class T>
+Array<T> dropout(const Array<T>& Z, double p, std::uint64_t seed, std::uint64_t step, std::size_t layer) {
+  const auto Z_view = matrix(Z, "Z");
+  require_probability(p);
+  auto Z_next = new_matrix<T>(Z_view.rows, Z_view.cols);
+  const auto Z_next_view = writable(Z_next);
+  const py::gil_scoped_release nogil;
+  functional::dropout<T>(p, {seed, step}, layer, Z_view, Z_next_view);
+  return Z_next;
+}
+
 // Targets of either form: labels where y is an array of int64 of one dimension, else values.
 template <class T>
 struct TargetArguments {
@@ -208,6 +219,8 @@ void register_for(py::module_& module) {
              exactly("b").none(true), py::arg("sigma"));
   module.def("layer_norm", &layer_norm<T>, exactly("Z"), exactly("gamma"), exactly("beta"));
   module.def("layer_norm_backward", &layer_norm_gradients<T>, exactly("D"), exactly("Z"), exactly("gamma"));
+  module.def("dropout", &dropout<T>, exactly("Z"), py::arg("p"), py::arg("seed"), py::arg("step"),
+             py::arg("layer"));
   module.def("softmax", &softmax_rows<T>, exactly("Z"));
   module.def("loss_value", &loss_value<T>, py::arg("loss"), exactly("Z"), exactly("y"),
              exactly("sample_weight").none(true));

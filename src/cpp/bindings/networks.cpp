@@ -14,15 +14,15 @@
 namespace backsweep::bindings {
 namespace {
 
-// n_in, n_out, activation, bias, kind
-using Spec = std::tuple<std::size_t, std::size_t, std::string, bool, std::string>;
+// n_in, n_out, activation, bias, kind, p
+using Spec = std::tuple<std::size_t, std::size_t, std::string, bool, std::string, double>;
 
 template <class T>
 std::unique_ptr<Network<T>> make_network(const std::vector<Spec>& specs, const std::string& loss) {
   if (specs.empty()) refuse("layers", "hold at least one layer", "none");
   std::vector<std::unique_ptr<Layer<T>>> layers;
   double parameters = 0;
-  for (const auto& [n_in, n_out, sigma, bias, kind_name] : specs) {
+  for (const auto& [n_in, n_out, sigma, bias, kind_name, p] : specs) {
     const auto kind = by_name<LayerKind>(layer_names, kind_name, "kind");
     if (n_in < 1 || n_out < 1 || n_in > INT_MAX || n_out > INT_MAX) {
       refuse("widths", "lie between 1 and 2**31 - 1", std::to_string(n_in) + " and " + std::to_string(n_out));
@@ -32,15 +32,16 @@ std::unique_ptr<Network<T>> make_network(const std::vector<Spec>& specs, const s
              std::to_string(n_in) + " after " + std::to_string(layers.back()->n_out()));
     }
     if (keeps_width(kind) && n_in != n_out) {
-      refuse("layers", "keep their width where they normalise",
+      refuse("layers", "keep their width where they are not dense",
              std::to_string(n_in) + " and " + std::to_string(n_out));
     }
+    require_probability(p);
     parameters += static_cast<double>(n_in + 1) * static_cast<double>(n_out);
     if (parameters * sizeof(T) > static_cast<double>(PTRDIFF_MAX)) {
       refuse("widths", "give parameters that fit into memory", std::to_string(parameters));
     }
-    layers.push_back(
-        make_layer<T>({kind, n_in, n_out, by_name<Activation>(activation_names, sigma, "activation"), bias}));
+    layers.push_back(make_layer<T>(
+        {kind, n_in, n_out, by_name<Activation>(activation_names, sigma, "activation"), bias, p}));
   }
   return std::make_unique<Network<T>>(std::move(layers), by_name<Loss>(loss_names, loss, "loss"));
 }
@@ -106,9 +107,11 @@ template <class T>
 py::tuple network_gradients(const Network<T>& network, const Array<T>& theta, const py::array& X,
                             const py::array& y, bool labels, const std::optional<py::array>& sample_weight,
                             const std::optional<Vector64>& mean, const std::optional<Vector64>& scale,
-                            bool wants_dX, std::size_t n_threads) {
+                            bool training, const Array<std::int64_t>& draws, bool wants_dX,
+                            std::size_t n_threads) {
   const Data<T> data = data_of(network, X, y, labels, sample_weight, mean, scale);
   if (data.X.rows > INT_MAX) refuse("X", "have fewer than 2**31 rows", shape_text(X));
+  const Pass pass = training ? training_pass(draws_of(draws)) : Pass{};
   const T* theta_data = parameters(network, theta);
   auto dtheta = Array<T>(static_cast<py::ssize_t>(network.parameters()));
   T* dtheta_data = dtheta.mutable_data();
@@ -117,7 +120,7 @@ py::tuple network_gradients(const Network<T>& network, const Array<T>& theta, co
   Evaluation result;
   {
     const py::gil_scoped_release nogil;
-    result = loss_and_gradients<T>(network, theta_data, data, dtheta_data, dX_view, n_threads);
+    result = loss_and_gradients<T>(network, theta_data, data, pass, dtheta_data, dX_view, n_threads);
   }
   require(result.input_valid);
   return py::make_tuple(result.loss, dtheta, wants_dX ? py::object(dX) : py::none());
@@ -146,7 +149,7 @@ void register_for(py::module_& module, const std::string& dtype) {
            exactly("sample_weight").none(true), py::arg("mean"), py::arg("scale"), py::arg("n_threads"))
       .def("loss_and_gradients", &network_gradients<T>, exactly("theta"), exactly("X"), exactly("y"),
            py::arg("labels"), exactly("sample_weight").none(true), py::arg("mean"), py::arg("scale"),
-           py::arg("wants_dX"), py::arg("n_threads"));
+           py::arg("training"), exactly("draws"), py::arg("wants_dX"), py::arg("n_threads"));
   module.def(("first_nonfinite_" + dtype).c_str(), &first_nonfinite<T>, exactly("X"));
 }
 

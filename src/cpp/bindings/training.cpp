@@ -80,6 +80,7 @@ struct BoundTrainer {
   py::object network_object;
   Array<T> theta;
   std::vector<Array<T>> state;
+  Array<std::int64_t> draws;
   std::vector<py::object> inputs;
   Trainer<T> trainer;
 };
@@ -89,7 +90,7 @@ std::unique_ptr<BoundTrainer<T>> make_trainer(
     const py::object& network_object, Array<T> theta, std::vector<Array<T>> state, const py::dict& settings,
     const py::array& X, const py::array& y, bool labels, const std::optional<py::array>& sample_weight,
     const std::optional<Vector64>& mean, const std::optional<Vector64>& scale, std::size_t batch_size,
-    std::size_t n_threads, double loss_factor, double penalty, double loss_cap) {
+    std::size_t n_threads, double loss_factor, double penalty, double loss_cap, Array<std::int64_t> draws) {
   const auto& network = network_object.cast<const Network<T>&>();
   Data<T> data = data_of(network, X, y, labels, sample_weight, mean, scale);
   if (batch_size < 1 || batch_size > INT_MAX)
@@ -100,12 +101,15 @@ std::unique_ptr<BoundTrainer<T>> make_trainer(
   if (!(std::isfinite(penalty) && penalty >= 0))
     refuse("penalty", "be finite and at least 0", std::to_string(penalty));
   T* theta_data = writable_vector(theta, "theta", network.parameters());
+  draws_of(draws);
+  writable_vector(draws, "draws", 2);
   const OptimizerSettings s = settings_of(settings);
   const OptimizerState<T> states = state_of<T>(s, state, network.parameters());
   return std::unique_ptr<BoundTrainer<T>>(
       new BoundTrainer<T>{network_object,
                           theta,
                           state,
+                          draws,
                           {X, y, py::cast(sample_weight), py::cast(mean), py::cast(scale)},
                           Trainer<T>(network, s, theta_data, states, data, batch_size, n_threads,
                                      Objective{loss_factor, penalty})});
@@ -130,9 +134,11 @@ py::tuple trainer_run(BoundTrainer<T>& bound, const std::optional<Array<std::int
                       std::size_t first, const Vector64& learning_rates, Array<std::int64_t> steps,
                       Vector64 sums, double seconds) {
   const std::size_t rows = bound.trainer.rows();
-  // Counted in the caller's array, so that an interrupt right after the run finds it counted.
+  // Counted in the caller's arrays, so that an interrupt right after the run finds it counted.
   std::int64_t* count = writable_vector(steps, "steps", 1);
   if (*count < 0) refuse("steps", "be at least 0", std::to_string(*count));
+  const Draws draws = draws_of(bound.draws);
+  std::int64_t* drawn = bound.draws.mutable_data();
   double* totals = writable_vector(sums, "sums", 5);
   const std::int64_t* order_data = optional_vector(order, "order", rows);
   const auto n_rates = static_cast<std::size_t>(learning_rates.size());
@@ -143,9 +149,10 @@ py::tuple trainer_run(BoundTrainer<T>& bound, const std::optional<Array<std::int
   {
     const py::gil_scoped_release nogil;
     EpochSums so_far{totals[0], totals[1], totals[2], totals[3], totals[4]};
-    progress = bound.trainer.run(order_data, first, rates, n_rates, static_cast<std::uint64_t>(*count),
+    progress = bound.trainer.run(order_data, first, rates, n_rates, static_cast<std::uint64_t>(*count), draws,
                                  seconds, so_far);
     *count += static_cast<std::int64_t>(progress.steps);
+    drawn[1] += static_cast<std::int64_t>(progress.steps);
     totals[0] = so_far.loss;
     totals[1] = so_far.weight;
     totals[2] = so_far.correct;
@@ -161,7 +168,8 @@ void register_for(py::module_& module, const std::string& dtype) {
   module.def(("Trainer_" + dtype).c_str(), &make_trainer<T>, py::arg("network"), exactly("theta"),
              exactly("state"), py::arg("settings"), exactly("X"), exactly("y"), py::arg("labels"),
              exactly("sample_weight").none(true), py::arg("mean"), py::arg("scale"), py::arg("batch_size"),
-             py::arg("n_threads"), py::arg("loss_factor"), py::arg("penalty"), py::arg("loss_cap"));
+             py::arg("n_threads"), py::arg("loss_factor"), py::arg("penalty"), py::arg("loss_cap"),
+             exactly("draws"));
   py::class_<BoundTrainer<T>>(module, ("_Trainer_" + dtype).c_str(), made_by_functions())
       .def_property_readonly("steps_in_epoch",
                              [](const BoundTrainer<T>& b) { return b.trainer.steps_in_epoch(); })

@@ -82,9 +82,9 @@ bool Dense<T>::omits_zeros() const {
 }
 
 template <class T>
-void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, const Occupied& occupied, Matrix<T> A,
-                       Matrix<T> Z_next) const {
-  dense_forward<T>(sigma_, Z, occupied, W(theta), b(theta), A, Z_next);
+void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+                       const Pass& pass) const {
+  dense_forward<T>(sigma_, Z, pass.occupied, W(theta), b(theta), A, Z_next);
 }
 
 template <class T>

@@ -37,8 +37,8 @@ class Dense final : public Layer<T> {
   double flops() const override { return 2.0 * static_cast<double>(n_in_) * static_cast<double>(n_out_); }
 
   bool omits_zeros() const override;
-  void forward(const T* theta, ConstMatrix<T> Z, const Occupied& occupied, Matrix<T> A,
-               Matrix<T> Z_next) const override;
+  void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+               const Pass& pass) const override;
   void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const override;
   void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
                 Matrix<T> G) const override;

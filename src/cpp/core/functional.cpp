@@ -98,6 +98,15 @@ void layer_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Mat
 }
 
 template <class T>
+void dropout(double p, const Draws& draws, std::size_t layer, ConstMatrix<T> Z, Matrix<T> Z_next) {
+  if (Z.rows == 0 || Z.cols == 0) return;
+  OwnedMatrix<T> Z_features = turned<T>(Z), M(Z.cols, Z.rows);
+  kernels<T>().dropout_forward(training_pass(draws).at(layer, 0), p, Z_features.view(), M.view(),
+                               Z_features.view());
+  turn_back(Z_features, Z_next);
+}
+
+template <class T>
 double loss(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, Matrix<T> G) {
   OwnedMatrix<T> Z_features = turned<T>(Z), values = turned<T>(y.values), G_features(G ? Z.cols : 0, Z.rows);
   const Targets<T> targets{y.labels, values.view(), y.weights};
@@ -115,6 +124,7 @@ double loss(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, Matrix<T> G) {
                                   Matrix<T>, Matrix<T>, T*);                                            \
   template void layer_norm<T>(ConstMatrix<T>, const T*, const T*, Matrix<T>);                           \
   template void layer_norm_backward<T>(ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, T*, T*);    \
+  template void dropout<T>(double, const Draws&, std::size_t, ConstMatrix<T>, Matrix<T>);               \
   template double loss<T>(Loss, ConstMatrix<T>, const Targets<T>&, Matrix<T>);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

@@ -1,9 +1,10 @@
-// The layers and the losses for matrices as they come from outside, one sample to a row. The products of a
-// dense layer are BLAS's, which takes them so; for all else they are turned round and back.
+// Layers and losses for matrices as they come from outside, one sample to a row. The products of
+// a dense layer are BLAS's, which takes them so; for the others they are turned round and back.
 #pragma once
 
 #include "core/activation.hpp"
 #include "core/loss.hpp"
+#include "core/pass.hpp"
 
 namespace backsweep::functional {
 
@@ -24,6 +25,10 @@ void layer_norm(ConstMatrix<T> Z, const T* gamma, const T* beta, Matrix<T> A);
 template <class T>
 void layer_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Matrix<T> G, T* dgamma,
                          T* dbeta);
+
+// Z_next = Z ∘ M (m, n), M the mask that layer `layer` of a network draws with these `draws`.
+template <class T>
+void dropout(double p, const Draws& draws, std::size_t layer, ConstMatrix<T> Z, Matrix<T> Z_next);
 
 // The mean loss of Z(m, k), where y.values are (m, k) as well; and G = ∂ℓ/∂Z where G is asked for.
 template <class T>

@@ -95,7 +95,7 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const Data<T>& da
         const std::size_t begin = (first + i) * rows;
         const RowSelection selection{nullptr, begin, std::min(rows, m - begin)};
         weights[i] = steps[member.index]->weight_sum(selection);
-        sums[i] = steps[member.index]->sweep_rows(selection, 0, 0, 0);
+        sums[i] = steps[member.index]->sweep_rows(selection, 0, 0, 0, Pass{});
       }
     });
     for (std::size_t i = 0; i < n; ++i) {
@@ -110,8 +110,8 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const Data<T>& da
 }
 
 template <class T>
-Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const Data<T>& data, T* dtheta,
-                              Matrix<T> dX, std::size_t n_threads) {
+Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const Data<T>& data,
+                              const Pass& pass, T* dtheta, Matrix<T> dX, std::size_t n_threads) {
   using Purpose = typename Network<T>::Purpose;
   const std::size_t m = data.X.rows;
   const std::size_t blocks = network.gradient_blocks();
@@ -122,7 +122,7 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
   const double weight = step.weight_sum(batch);
   const double mean = weight > 0 ? 1 / weight : 0;
 
-  for_each_task(threads, network.tiles(m), [&](std::size_t tile) { step.sweep(batch, tile, mean); });
+  for_each_task(threads, network.tiles(m), [&](std::size_t tile) { step.sweep(batch, tile, mean, pass); });
   for_each_task(threads, blocks, [&](std::size_t block) {
     step.gradient(block, m, dtheta + network.gradient_block(block).begin);
   });
@@ -138,13 +138,13 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
   return means(step.sums(m), weight, step.input_valid());
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                        \
-  template void forward_few<T>(const Network<T>&, const T*, ConstMatrix<T>, Matrix<T>);                 \
-  template void forward<T>(const Network<T>&, const T*, const Source&, Standardisation<T>, Matrix<T>,   \
-                           std::size_t);                                                                \
-  template Evaluation evaluate<T>(const Network<T>&, const T*, const Data<T>&, std::size_t);            \
-  template Evaluation loss_and_gradients<T>(const Network<T>&, const T*, const Data<T>&, T*, Matrix<T>, \
-                                            std::size_t);
+#define BACKSWEEP_INSTANTIATE(T)                                                                          \
+  template void forward_few<T>(const Network<T>&, const T*, ConstMatrix<T>, Matrix<T>);                   \
+  template void forward<T>(const Network<T>&, const T*, const Source&, Standardisation<T>, Matrix<T>,     \
+                           std::size_t);                                                                  \
+  template Evaluation evaluate<T>(const Network<T>&, const T*, const Data<T>&, std::size_t);              \
+  template Evaluation loss_and_gradients<T>(const Network<T>&, const T*, const Data<T>&, const Pass&, T*, \
+                                            Matrix<T>, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)
 #undef BACKSWEEP_INSTANTIATE

@@ -1,4 +1,5 @@
-// What a network says of many rows at once: its output, its loss, its gradients.
+// What a network says of many rows at once: its output, its loss, its gradients. All are prediction passes,
+// but for gradients on request.
 #pragma once
 
 #include "core/step.hpp"
@@ -29,7 +30,7 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const Data<T>& da
 
 // The loss of all rows as one batch, its gradient dtheta and, where dX has data, ∂ℓ/∂X (m, n_in).
 template <class T>
-Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const Data<T>& data, T* dtheta,
-                              Matrix<T> dX, std::size_t n_threads);
+Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const Data<T>& data,
+                              const Pass& pass, T* dtheta, Matrix<T> dX, std::size_t n_threads);
 
 }  // namespace backsweep

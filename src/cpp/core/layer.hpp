@@ -10,6 +10,7 @@
 
 #include "core/kernels/product_options.hpp"
 #include "core/matrix.hpp"
+#include "core/pass.hpp"
 
 namespace backsweep {
 
@@ -38,12 +39,13 @@ class Layer {
   // Whether it saves work to know which features of Z are zero.
   virtual bool omits_zeros() const { return false; }
 
-  // Z_next(n_out, m) = σ(A), A = Wᵀ Z(n_in, m) + b. A has kept_rows() rows, or no data.
-  virtual void forward(const T* theta, ConstMatrix<T> Z, const Occupied& occupied, Matrix<T> A,
-                       Matrix<T> Z_next) const = 0;
+  // Z_next(n_out, m) = σ(A), A = Wᵀ Z(n_in, m) + b. A has kept_rows() rows, or no data where no backward is
+  // to follow.
+  virtual void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+                       const Pass& pass) const = 0;
 
-  // The same for a few samples as they come from outside, Z(m, n_in) and Z_next(m, n_out): too few to fill a
-  // vector.
+  // A prediction pass for a few samples as they come from outside, Z(m, n_in) and Z_next(m, n_out): too few
+  // to fill a vector.
   virtual void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const = 0;
 
   // What backward leaves of each sample for gradient() to sum up.
@@ -55,9 +57,9 @@ class Layer {
   virtual void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
                         Matrix<T> D_rows, Matrix<T> G) const = 0;
 
-  // The parameters fall into blocks that depend on the layer alone. Different blocks may be computed by
-  // different threads, each from all samples of the batch: no partial sums, so no order to keep.
-  // Z(n_in + 1, m) ends in a row of ones here; what is read ahead is laid out like the block.
+  // The parameters, if there are any, fall into blocks that depend on the layer alone. Different blocks may
+  // be computed by different threads, each from all samples of the batch: no partial sums, so no order to
+  // keep. Z(n_in + 1, m) ends in a row of ones here; what is read ahead is laid out like the block.
   virtual std::size_t gradient_blocks() const = 0;
   virtual Slice gradient_block(std::size_t block) const = 0;
   virtual void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows,

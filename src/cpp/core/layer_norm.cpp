@@ -7,8 +7,8 @@
 namespace backsweep {
 
 template <class T>
-void LayerNorm<T>::forward(const T* theta, ConstMatrix<T> Z, const Occupied&, Matrix<T> A,
-                           Matrix<T> Z_next) const {
+void LayerNorm<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+                           const Pass&) const {
   const Matrix<T> sum = preactivation(A) ? preactivation(A) : Z_next;  // in place where σ' does not need A
   kernels<T>().layer_norm_forward(Z, gamma(theta), beta(theta), static_cast<T>(layer_norm_epsilon), Zhat(A),
                                   sum);

@@ -24,8 +24,8 @@ class LayerNorm final : public Layer<T> {
   std::size_t summed() const override { return 2 * n_; }  // D ∘ Ẑ for dγ, and D for dβ
   double flops() const override { return 8.0 * static_cast<double>(n_); }
 
-  void forward(const T* theta, ConstMatrix<T> Z, const Occupied& occupied, Matrix<T> A,
-               Matrix<T> Z_next) const override;
+  void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+               const Pass& pass) const override;
   void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const override;
   void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
                 Matrix<T> G) const override;

@@ -1,6 +1,7 @@
 #include "core/layers.hpp"
 
 #include "core/dense.hpp"
+#include "core/dropout.hpp"
 #include "core/layer_norm.hpp"
 
 namespace backsweep {
@@ -10,6 +11,8 @@ std::unique_ptr<Layer<T>> make_layer(const LayerSpec& spec) {
   switch (spec.kind) {
     case LayerKind::layer_norm:
       return std::make_unique<LayerNorm<T>>(spec.n_out, spec.sigma);
+    case LayerKind::dropout:
+      return std::make_unique<Dropout<T>>(spec.n_out, spec.p);
     case LayerKind::dense:
       break;
   }

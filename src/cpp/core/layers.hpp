@@ -10,10 +10,10 @@
 
 namespace backsweep {
 
-enum class LayerKind { dense, layer_norm };
+enum class LayerKind { dense, layer_norm, dropout };
 
 // The names, in the order of the enumeration: their one home.
-inline constexpr std::array<std::string_view, 2> layer_names = {"dense", "layer_norm"};
+inline constexpr std::array<std::string_view, 3> layer_names = {"dense", "layer_norm", "dropout"};
 
 // Whether a layer of this kind has as many outputs as inputs.
 constexpr bool keeps_width(LayerKind kind) { return kind != LayerKind::dense; }
@@ -23,7 +23,8 @@ struct LayerSpec {
   std::size_t n_in;
   std::size_t n_out;
   Activation sigma;
-  bool bias;  // of a dense layer
+  bool bias;     // of a dense layer
+  double p = 0;  // of dropout, in [0, 1)
 };
 
 template <class T>

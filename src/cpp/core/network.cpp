@@ -88,11 +88,12 @@ void Network<T>::look(Workspace<T>& ws, std::size_t begin, std::size_t count) co
 }
 
 template <class T>
-void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const {
+void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count,
+                         const Pass& pass) const {
   for (std::size_t i = 0; i < depth(); ++i) {
-    layers_[i]->forward(theta + offsets_[i], ws.Z[i].columns(begin, count),
-                        i == 0 ? ws.occupied.of(begin, count) : Occupied{}, ws.A[i].columns(begin, count),
-                        ws.Z[i + 1].columns(begin, count));
+    const Occupied occupied = i == 0 ? ws.occupied.of(begin, count) : Occupied{};
+    layers_[i]->forward(theta + offsets_[i], ws.Z[i].columns(begin, count), ws.A[i].columns(begin, count),
+                        ws.Z[i + 1].columns(begin, count), pass.at(i, begin, occupied));
   }
 }
 

@@ -39,10 +39,11 @@ class Network {
   void look(Workspace<T>& ws, std::size_t begin, std::size_t count) const;
 
   // Z[0] → Z[L] on samples [begin, begin + count) of the workspace.
-  void forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const;
+  void forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count,
+               const Pass& pass) const;
 
-  // The same for a few samples, one to a row of X and Z. The buffers hold a row of any layer for each of
-  // them.
+  // A prediction pass for a few samples, one to a row of X and Z. The buffers hold a row of any layer for
+  // each of them.
   void forward_rows(const T* theta, ConstMatrix<T> X, Matrix<T> Z, Matrix<T> buffer, Matrix<T> other) const;
   std::size_t widest() const;
 

@@ -74,7 +74,8 @@ bool Step<T>::gather_features(const Source& source, RowSelection rows, Standardi
 }
 
 template <class T>
-LossSums Step<T>::sweep_rows(RowSelection rows, std::size_t tile, std::size_t at, double scale) {
+LossSums Step<T>::sweep_rows(RowSelection rows, std::size_t tile, std::size_t at, double scale,
+                             const Pass& pass) {
   Workspace<T>& ws = workspace_;
   bool valid = gather_features(data_.X, rows, data_.standardisation, tile, ws.Z[0].columns(at, rows.count));
   if (data_.labels) {
@@ -88,7 +89,7 @@ LossSums Step<T>::sweep_rows(RowSelection rows, std::size_t tile, std::size_t at
   if (!valid) input_valid_.store(false, std::memory_order_relaxed);
 
   network_.look(ws, at, rows.count);
-  network_.forward(theta_, ws, at, rows.count);
+  network_.forward(theta_, ws, at, rows.count, pass);
   const LossSums sums = network_.loss(ws, at, rows.count, scale, data_.loss_cap);
   if (training_) network_.backward(theta_, ws, at, rows.count);
   return sums;
@@ -99,14 +100,14 @@ void Step<T>::forward_rows(RowSelection rows, Matrix<T> out) {
   Workspace<T>& ws = workspace_;
   gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count));
   network_.look(ws, 0, rows.count);
-  network_.forward(theta_, ws, 0, rows.count);
+  network_.forward(theta_, ws, 0, rows.count, Pass{});
   kernels<T>().transpose(ws.Z.back().view().col_range(0, rows.count), out);
 }
 
 template <class T>
-void Step<T>::sweep(RowSelection batch, std::size_t tile, double scale) {
+void Step<T>::sweep(RowSelection batch, std::size_t tile, double scale, const Pass& pass) {
   const RowSelection rows = network_.tile(batch, tile);
-  tile_sums_[tile] = sweep_rows(rows, tile, rows.begin - batch.begin, scale);
+  tile_sums_[tile] = sweep_rows(rows, tile, rows.begin - batch.begin, scale, pass);
 }
 
 template <class T>

@@ -34,13 +34,13 @@ class Step {
   // Gathers rows into the workspace, from its sample `at` on, sweeps them forward and takes their loss; in
   // training also sweeps them backward, where scale = 1/Σw makes G the gradient of the mean. Different tiles
   // may be swept at the same time.
-  LossSums sweep_rows(RowSelection rows, std::size_t tile, std::size_t at, double scale);
+  LossSums sweep_rows(RowSelection rows, std::size_t tile, std::size_t at, double scale, const Pass& pass);
 
-  // Gathers rows, sweeps them forward, and puts Z[L] into the rows of out.
+  // Gathers rows, sweeps them forward in a prediction pass, and puts Z[L] into the rows of out.
   void forward_rows(RowSelection rows, Matrix<T> out);
 
   // As sweep_rows, for a tile of the batch; the sums are kept.
-  void sweep(RowSelection batch, std::size_t tile, double scale);
+  void sweep(RowSelection batch, std::size_t tile, double scale, const Pass& pass);
 
   // The sums over the batch's tiles, added in their order.
   LossSums sums(std::size_t batch_rows) const;

@@ -61,14 +61,16 @@ RowSelection Trainer<T>::batch(const std::int64_t* order, std::size_t step) cons
 
 template <class T>
 Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const double* learning_rates,
-                         std::size_t n_rates, std::uint64_t done_before, double seconds, EpochSums& sums) {
+                         std::size_t n_rates, std::uint64_t done_before, Draws draws, double seconds,
+                         EpochSums& sums) {
   const auto deadline = Clock::now() + std::chrono::duration<double>(seconds);
   const std::size_t n_steps = std::min(n_rates, steps_in_epoch() - first);
   Progress total;
   while (total.steps < n_steps && total.stop == Progress::Stop::done) {
     const auto started = Clock::now();
-    const Progress stretch = run_stretch(order, first + total.steps, learning_rates + total.steps,
-                                         n_steps - total.steps, done_before + total.steps, sums);
+    const Progress stretch =
+        run_stretch(order, first + total.steps, learning_rates + total.steps, n_steps - total.steps,
+                    done_before + total.steps, draws.after(total.steps), sums);
     const auto ended = Clock::now();
     if (stretch.steps > 0) {
       chooser_.report(std::chrono::duration<double>(ended - started).count() /
@@ -86,7 +88,8 @@ Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const dou
 // Steps until some milliseconds are over, on as many threads as did best of late.
 template <class T>
 Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
-                                 std::size_t n_steps, std::uint64_t done_before, EpochSums& epoch_sums) {
+                                 std::size_t n_steps, std::uint64_t done_before, Draws draws,
+                                 EpochSums& epoch_sums) {
   constexpr std::chrono::milliseconds stretch_time(3);
   const auto end = Clock::now() + stretch_time;
   const std::size_t n_blocks = network_.gradient_blocks();
@@ -106,10 +109,11 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       const double weight = step_.weight_sum(rows);
       const double scale = weight > 0 ? 1 / weight : 0;
       const std::size_t n_tiles = network_.tiles(rows.count);
+      const Pass pass = training_pass(draws.after(s));
 
       // The two sweeps, tile by tile.
       for (auto tile = tiles.claim(); tile < n_tiles; tile = tiles.claim()) {
-        step_.sweep(rows, tile, objective_.loss_factor * scale);
+        step_.sweep(rows, tile, objective_.loss_factor * scale, pass);
       }
       barrier.wait(member.team);
 

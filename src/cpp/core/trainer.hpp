@@ -45,10 +45,11 @@ class Trainer {
   std::size_t steps_in_epoch() const { return (data_.X.rows + batch_size_ - 1) / batch_size_; }
 
   // Steps first, first + 1, ... of an epoch whose rows come in `order` (null: as they are), with one learning
-  // rate for each of at most n_rates steps. done_before counts the optimizer's steps so far. A step whose
-  // loss is not finite is not taken: the run stops before its update.
+  // rate for each of at most n_rates steps. done_before counts the optimizer's steps so far, `draws` says
+  // what is drawn in the first of these. A step whose loss is not finite is not taken: the run stops before
+  // its update.
   Progress run(const std::int64_t* order, std::size_t first, const double* learning_rates,
-               std::size_t n_rates, std::uint64_t done_before, double seconds, EpochSums& sums);
+               std::size_t n_rates, std::uint64_t done_before, Draws draws, double seconds, EpochSums& sums);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -56,7 +57,7 @@ class Trainer {
   RowSelection batch(const std::int64_t* order, std::size_t step) const;
   Companions<T> read_by_update(std::size_t begin) const;
   Progress run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
-                       std::size_t n_steps, std::uint64_t done_before, EpochSums& sums);
+                       std::size_t n_steps, std::uint64_t done_before, Draws draws, EpochSums& sums);
 
   const Network<T>& network_;
   OptimizerSettings optimizer_;

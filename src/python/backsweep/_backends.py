@@ -33,7 +33,7 @@ class BackendNetwork(Protocol):
 
     def loss_and_gradients(
         self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
-        mean: Array | None, scale: Array | None, wants_dX: bool, n_threads: int,
+        mean: Array | None, scale: Array | None, training: bool, draws: Array, wants_dX: bool, n_threads: int,
     ) -> tuple[float, Array, Array | None]: ...  # fmt: skip
 
 

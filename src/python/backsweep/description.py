@@ -29,7 +29,7 @@ def describe(network: Network) -> dict[str, Any]:
 
 def tensors(network: Network) -> Tensors:
     """The numbers, by name; the very arrays."""
-    tensors = {f"W.{i}": W for i, W in enumerate(network.W)}
+    tensors = {f"W.{i}": W for i, W in enumerate(network.W) if W.size}
     tensors |= {f"b.{i}": b for i, b in enumerate(network.b) if b is not None}
     if network.input_mean is not None and network.input_scale is not None:
         tensors |= {"input.mean": network.input_mean, "input.scale": network.input_scale}
@@ -50,7 +50,9 @@ def restore(cls: type[N], found: Tensors, description: Any, backend: str, origin
         if chain(layers, "identity") != shapes:
             raise ValueError(f"{shapes} do not follow one another")
         dtype = checked_dtype(description["dtype"])
-        expected: dict[str, tuple[int, ...]] = {f"W.{i}": layer.W_shape for i, layer in enumerate(shapes)}
+        expected: dict[str, tuple[int, ...]] = {
+            f"W.{i}": layer.W_shape for i, layer in enumerate(shapes) if layer.parameters
+        }
         expected |= {f"b.{i}": (layer.n_out,) for i, layer in enumerate(shapes) if layer.bias}
         if description["standardised"]:
             expected |= {"input.mean": (shapes[0].n_in,), "input.scale": (shapes[0].n_in,)}

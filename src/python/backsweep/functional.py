@@ -22,14 +22,13 @@ from backsweep._checks import Array
 from backsweep._tape import traceable
 
 __all__ = [
-    "adam_update", "adamw_update", "dense", "dense_backward", "elu", "elu_backward", "gelu", "gelu_backward",
-    "huber", "huber_backward", "identity", "identity_backward", "layer_norm", "layer_norm_backward", "leaky_relu",
-    "leaky_relu_backward", "mean_absolute_error", "mean_absolute_error_backward", "mean_squared_error",
-    "mean_squared_error_backward", "poisson", "poisson_backward", "relu", "relu_backward", "rmsprop_update",
-    "sgd_update", "sigmoid",
-    "sigmoid_backward", "sigmoid_cross_entropy", "sigmoid_cross_entropy_backward", "silu", "silu_backward",
-    "softmax", "softmax_cross_entropy", "softmax_cross_entropy_backward", "softplus", "softplus_backward",
-    "tanh", "tanh_backward",
+    "adam_update", "adamw_update", "dense", "dense_backward", "dropout", "dropout_backward", "elu", "elu_backward",
+    "gelu", "gelu_backward", "huber", "huber_backward", "identity", "identity_backward", "layer_norm",
+    "layer_norm_backward", "leaky_relu", "leaky_relu_backward", "mean_absolute_error", "mean_absolute_error_backward",
+    "mean_squared_error", "mean_squared_error_backward", "poisson", "poisson_backward", "relu", "relu_backward",
+    "rmsprop_update", "sgd_update", "sigmoid", "sigmoid_backward", "sigmoid_cross_entropy",
+    "sigmoid_cross_entropy_backward", "silu", "silu_backward", "softmax", "softmax_cross_entropy",
+    "softmax_cross_entropy_backward", "softplus", "softplus_backward", "tanh", "tanh_backward",
 ]  # fmt: skip
 
 
@@ -217,6 +216,42 @@ def dense_backward(
     """
     (G_next, Z, W), b = _dense_arguments(activation, b, G_next=G_next, Z=Z, W=W)
     return _core.dense_backward(G_next, Z, W, b, activation)
+
+
+def _dropped(Z: Array, p: float, seed: int, step: int, layer: int) -> Array:
+    numbers = {"seed": seed, "step": step, "layer": layer}
+    whole = [_checks.whole_number(value, name, 0) for name, value in numbers.items()]
+    return _core.dropout(Z, _checks.number(p, "p", below=1.0), *whole)
+
+
+@traceable
+def dropout(Z: Array, p: float, seed: int = 0, step: int = 0, layer: int = 0) -> Array:
+    """``Z_next = Z ∘ M``: an entry of M is 0 with probability p, else 1/(1 - p).
+
+    M is a function of the numbers after it and of the entry's place: ``dropout(np.ones((m, n)), p, seed, step, layer)``
+    is M itself. Its random words are Threefry-2x32's (Salmon, Moraes, Dror and Shaw, 2011).
+
+    Parameters
+    ----------
+    Z : (m, n)
+    p : float
+        At least 0 and below 1.
+    seed, step, layer : int
+        For a network those of `Network.dropout_masks`.
+
+    Returns
+    -------
+    Z_next : (m, n)
+    """
+    (Z,) = _matrices(Z=Z)
+    return _dropped(Z, p, seed, step, layer)
+
+
+@traceable
+def dropout_backward(G_next: Array, p: float, seed: int = 0, step: int = 0, layer: int = 0) -> Array:
+    """``G = G_next ∘ M``, with the M of `dropout`."""
+    (G_next,) = _matrices(G_next=G_next)
+    return _dropped(G_next, p, seed, step, layer)
 
 
 @traceable

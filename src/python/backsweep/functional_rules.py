@@ -96,6 +96,9 @@ RULES[F.layer_norm] = (
     lambda G, A, Z, gamma, beta: G.sum(axis=0),
 )
 COMPOSITES[F.layer_norm_backward] = _layer_norm_backward
+# Dropout is linear, and its own transpose.
+RULES[F.dropout] = (lambda G, Z_next, Z, p, *place: F.dropout_backward(G, p, *place),)
+RULES[F.dropout_backward] = (lambda H, G, G_next, p, *place: F.dropout(H, p, *place),)
 
 
 # Softmax

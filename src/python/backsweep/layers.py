@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backsweep import _core
-from backsweep._checks import flag, known_name, whole_number
+from backsweep._checks import flag, known_name, number, whole_number
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,33 @@ class LayerNorm:
         known_name(self.activation, _core.activations, "activation")
 
 
-Layer = Dense | LayerNorm
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout: in training an entry of ``Z[i]`` is 0 with probability p, else divided by 1 - p, so its mean stays.
+
+    Means what PyTorch's ``Dropout`` means. `Network.fit` draws a new mask M for each step, ``Z[i+1] = Z[i] ∘ M``;
+    `forward`, `predict`, `evaluate` and all that is built on them leave ``Z[i]`` as it is. M is a function of the
+    network's seed, the step, the layer, the sample's place in the batch and the feature, so training is the same to
+    the bit on any number of threads: `Network.dropout_masks` shows it. The layer has no parameters.
+
+    Parameters
+    ----------
+    p : float
+        At least 0 and below 1.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), Dropout: a simple way to prevent neural
+    networks from overfitting.
+    """
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "p", number(self.p, "p", below=1.0))
+
+
+Layer = Dense | LayerNorm | Dropout
 
 
 @dataclass(frozen=True)
@@ -72,9 +98,13 @@ class LayerShape:
     activation: str
     bias: bool
     kind: str = "dense"  # as in files written before there were others
+    p: float = 0.0  # of dropout
 
     @property
     def W_shape(self) -> tuple[int, ...]:
+        """Of `Network.W`; no entry where there are no parameters."""
+        if self.kind == "dropout":
+            return (0,)
         return (self.n_in, self.n_out) if self.kind == "dense" else (self.n_out,)
 
     @property
@@ -85,6 +115,8 @@ class LayerShape:
     def layer(self) -> Layer:
         """The layer without its place."""
         known_name(self.kind, _core.layers, "kind")
+        if self.kind == "dropout":
+            return Dropout(self.p)
         return (
             LayerNorm(self.activation) if self.kind == "layer_norm" else Dense(self.n_out, self.activation, self.bias)
         )
@@ -102,6 +134,9 @@ def chain(layers: Sequence[int | Layer], activation: str) -> tuple[LayerShape, .
     for i, item in enumerate(layers[1:], start=1):
         if isinstance(item, LayerNorm):
             shapes.append(LayerShape(n_in, n_in, item.activation, True, "layer_norm"))
+            continue
+        if isinstance(item, Dropout):
+            shapes.append(LayerShape(n_in, n_in, "identity", False, "dropout", item.p))
             continue
         layer = item if isinstance(item, Dense) else Dense(whole_number(item, f"layers[{i}]", 1))
         is_last = i == len(layers) - 1

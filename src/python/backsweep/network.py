@@ -39,8 +39,8 @@ class Network:
     Parameters
     ----------
     layers : list
-        The input width, then a width, a `Dense` or a `LayerNorm` for each layer: ``[784, 512, 10]``. The last layer has
-        identity activation unless it says otherwise; ``[784, 10]`` is softmax regression.
+        The input width, then a width, a `Dense`, a `LayerNorm` or a `Dropout` for each layer: ``[784, 512, 10]``. The
+        last layer has identity activation unless it says otherwise; ``[784, 10]`` is softmax regression.
     activation : str
         σ of the hidden layers: one of ``identity relu leaky_relu elu sigmoid tanh softplus gelu silu``.
     loss : str
@@ -49,14 +49,15 @@ class Network:
     dtype : str
         "float32" or "float64".
     seed : int, optional
-        Of the initial weights and of the order of rows in `fit`. None takes one from the system.
+        Of the initial weights, of the order of rows in `fit` and of the masks of `Dropout`. None takes one from the
+        system.
     backend : str
         "core", or "reference" for the same in pure NumPy.
 
     Attributes
     ----------
     W : tuple of arrays (n_i, n_{i+1})
-        Writable views into `theta`. A `LayerNorm` shows γ (n_i,) here, and β in `b`.
+        Writable views into `theta`. A `LayerNorm` shows γ (n_i,) here, and β in `b`; a `Dropout` an empty vector.
     b : tuple of arrays (n_{i+1},)
         Likewise; None where a layer has no bias.
     theta : array
@@ -85,8 +86,11 @@ class Network:
         if seed is not None:
             seed = _checks.whole_number(seed, "seed", 0)
         self._build(shapes, loss, Backend(backend, checked_dtype(dtype)))
-        self._rng = np.random.default_rng(seed)
+        sequence = np.random.SeedSequence(seed)
+        self._rng = np.random.default_rng(sequence)
         self._initialise()
+        # A stream of its own: a network's weights and orders of rows do not depend on whether it drops anything.
+        self._draws[0] = sequence.spawn(1)[0].generate_state(1)[0] >> 1
 
     def _build(self, shapes: tuple[LayerShape, ...], loss: str, backend: Backend) -> None:
         self.layers = shapes
@@ -99,11 +103,13 @@ class Network:
         self.input_mean: Array | None = None
         self.input_scale: Array | None = None
         self._optimizer: Optimizer | None = None
+        # What masks are drawn from: a seed, and the steps that `fit` has done. The core counts them.
+        self._draws = np.zeros(2, dtype=np.int64)
 
     def _initialise(self) -> None:
         # Variance 1/n_in (LeCun, 1998): on MNIST at least as good as He's 2/n_in, and one rule for every σ.
         for W, layer in zip(self.W, self.layers, strict=True):
-            W[:] = self._rng.normal(0.0, 1 / np.sqrt(len(W)), size=W.shape) if layer.kind == "dense" else 1.0
+            W[:] = self._rng.normal(0.0, 1 / np.sqrt(layer.n_in), size=W.shape) if layer.kind == "dense" else 1.0
 
     def _views(self, flat: Array) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
         from backsweep.reference.network import split
@@ -215,9 +221,12 @@ class Network:
         return self._network.forward(self.theta, self._rows(X), *self._standardisation, _checks.threads(n_threads))
 
     def loss_and_gradients(
-        self, X: object, y: object, *, sample_weight: object = None, dX: bool = False, n_threads: int | None = None
-    ) -> tuple[float, Gradients]:
+        self, X: object, y: object, *, sample_weight: object = None, training: bool = False, dX: bool = False,
+        n_threads: int | None = None,
+    ) -> tuple[float, Gradients]:  # fmt: skip
         """The loss of all rows as one batch, and its gradients: the notes' forward and backward sweep.
+
+        Nothing in the network changes, whichever the pass: the same call gives the same answer.
 
         Parameters
         ----------
@@ -226,6 +235,9 @@ class Network:
             As in `fit`.
         sample_weight : (m,), optional
             Makes the loss a weighted mean.
+        training : bool
+            Differentiate what the next step of `fit` would, with the masks that it draws, rather than the function
+            that `forward` computes. The two differ where there is a `Dropout`.
         dX : bool
             Also compute ∂ℓ/∂X (m, n_0).
         n_threads : int, optional
@@ -239,9 +251,37 @@ class Network:
         """
         data = self._data(X, y, sample_weight)
         loss, dtheta, dX_values = self._network.loss_and_gradients(
-            self.theta, *data, *self._standardisation, _checks.flag(dX, "dX"), _checks.threads(n_threads)
-        )
+            self.theta, *data, *self._standardisation, _checks.flag(training, "training"), self._draws,
+            _checks.flag(dX, "dX"), _checks.threads(n_threads),
+        )  # fmt: skip
         return loss, Gradients(*self._views(dtheta), dtheta, dX_values)
+
+    def dropout_masks(self, m: int, *, step: int | None = None) -> tuple[Array | None, ...]:
+        """What each `Dropout` multiplies a batch of m rows by in a training pass, to feed it to another program.
+
+        Parameters
+        ----------
+        m : int
+            Rows of the batch.
+        step : int, optional
+            The steps that `fit` has done before, over all its calls. Left out, those that it has: the masks are those
+            of its next step.
+
+        Returns
+        -------
+        masks : tuple
+            For each layer an array (m, n_i) of 0 and 1/(1 - p), or None where it is not a `Dropout`.
+        """
+        from backsweep import functional
+
+        m = _checks.whole_number(m, "m", 0)
+        done = int(self._draws[1]) if step is None else _checks.whole_number(step, "step", 0)
+        return tuple(
+            functional.dropout(np.ones((m, layer.n_in), self.dtype), layer.p, int(self._draws[0]), done, i)
+            if layer.kind == "dropout"
+            else None
+            for i, layer in enumerate(self.layers)
+        )
 
     def fit(
         self,
@@ -389,13 +429,14 @@ class Network:
             "tensors": {name: tensor.copy() for name, tensor in description.tensors(self).items()},
             "backend": self.backend,
             "rng": copy.deepcopy(self._rng),
+            "draws": self._draws.copy(),
             "optimizer": copy.copy(self._optimizer),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restored = description.restore(type(self), state["tensors"], state["network"], state["backend"], "the pickle")
         self.__dict__.update(restored.__dict__)
-        self._rng = state["rng"]
+        self._rng, self._draws = state["rng"], state["draws"].copy()
         self._optimizer = state["optimizer"]
 
     # Looking at it
@@ -403,7 +444,10 @@ class Network:
     def __repr__(self) -> str:
         widths = [str(self.n_in)]
         widths += [
-            f"{layer.n_out if layer.kind == 'dense' else layer.kind} {layer.activation}" for layer in self.layers
+            f"dropout {layer.p:g}"
+            if layer.kind == "dropout"
+            else f"{layer.n_out if layer.kind == 'dense' else layer.kind} {layer.activation}"
+            for layer in self.layers
         ]
         return (
             f"Network({' -> '.join(widths)}; loss={self.loss}, {self.theta.size:,} parameters, {self.dtype.name}"
@@ -414,11 +458,12 @@ class Network:
         """The layers as a table: formula, shapes, parameters."""
         lines = [f"{'layer':<8}{'computes':<36}{'W':<16}{'b':<10}{'parameters':>12}"]
         for i, layer in enumerate(self.layers):
-            product = f"Z[{i}] W[{i}]" if layer.kind == "dense" else f"Ẑ[{i}] ∘ W[{i}]"
+            product = {"dense": f"Z[{i}] W[{i}]", "dropout": f"Z[{i}] ∘ M[{i}]"}.get(layer.kind, f"Ẑ[{i}] ∘ W[{i}]")
             A = product + (f" + b[{i}]" if layer.bias else "")
             computes = f"Z[{i + 1}] = " + (A if layer.activation == "identity" else f"{layer.activation}({A})")
+            W = str(layer.W_shape) if layer.parameters else "none"
             b = f"({layer.n_out},)" if layer.bias else "none"
-            lines.append(f"{i:<8}{computes:<36}{layer.W_shape!s:<16}{b:<10}{layer.parameters:>12,}")
+            lines.append(f"{i:<8}{computes:<36}{W:<16}{b:<10}{layer.parameters:>12,}")
         if self.input_mean is not None:
             lines.insert(1, f"{'':<8}{'Z[0] = (X - mean) / scale':<36}")
         lines.append(f"{'loss':<8}{self.loss}({'Z'}[{len(self.layers)}], y)".ljust(70) + f"{self.theta.size:>12,}")

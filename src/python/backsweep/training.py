@@ -41,15 +41,14 @@ class Epochs:
     def __init__(
         self,
         trainer: BackendTrainer,
-        theta: Array,
+        vectors: list[Array],
         optimizer: Optimizer,
-        state: list[Array],
         advanced: Callable[[int], object],
     ) -> None:
         self.trainer = trainer
         self.optimizer = optimizer
         self.counted = optimizer._steps
-        self.vectors = [theta, *state]
+        self.vectors = vectors  # all that steps change: the parameters first
         self.advanced = advanced  # told of every run's steps
 
     def run(self, epoch: int, order: Array | None) -> tuple[float, float]:
@@ -170,12 +169,13 @@ def fit(
     state = optimizer.bind(network)
     trainer = network._backend.trainer(
         network._network, network.theta, state, optimizer.settings(), *data, *standardisation, rows, threads,
-        1.0, 0.0, math.inf,
+        1.0, 0.0, math.inf, network._draws,
     )  # fmt: skip
     history = History()
     m = len(data[0])
     with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:
-        loop = Epochs(trainer, network.theta, optimizer, state, bar.update if bar is not None else lambda steps: None)
+        kept = [network.theta, network._draws, *state]
+        loop = Epochs(trainer, kept, optimizer, bar.update if bar is not None else lambda steps: None)
         for epoch in range(n_epochs):
             started = time.perf_counter()
             # Held by nothing but the run: the next is drawn when this one is gone.

@@ -9,6 +9,7 @@
 #include "core/kernels/product_options.hpp"
 #include "core/loss.hpp"
 #include "core/optimizer.hpp"
+#include "core/pass.hpp"
 
 namespace backsweep {
 
@@ -41,6 +42,9 @@ struct Kernels {
   void (*layer_norm_forward)(Matrix<const T> Z, const T* gamma, const T* beta, T epsilon, Matrix<T> Zhat,
                              Matrix<T> A);
   void (*layer_norm_backward)(Matrix<const T> D, const T* gamma, Matrix<T> Zhat, Matrix<T> G);
+  // See dropout.hpp.
+  void (*dropout_forward)(const Pass&, double p, Matrix<const T> Z, Matrix<T> M, Matrix<T> Z_next);
+  void (*dropout_backward)(Matrix<const T> G_next, Matrix<const T> M, Matrix<T> G);
 };
 
 // The loops for the best instruction set that the processor has, or for the one that the environment variable

@@ -12,9 +12,21 @@ import numpy as np
 from backsweep._checks import Array
 from backsweep.reference import activations, losses, optimizers
 from backsweep.reference.dense import preactivation
+from backsweep.reference.dropout import dropout, dropout_backward
 from backsweep.reference.normalisation import layer_norm, layer_norm_backward
 
-Spec = tuple[int, int, str, bool, str]  # n_in, n_out, activation, bias, kind
+Spec = tuple[int, int, str, bool, str, float]  # n_in, n_out, activation, bias, kind, p
+
+
+class Pass(NamedTuple):
+    """What one pass over a batch is for: in training, what its masks are drawn from."""
+
+    training: bool = False
+    seed: int = 0
+    step: int = 0
+
+
+PREDICTION = Pass()
 
 
 def preactivation_of(kind: str, Z: Array, W: Array, b: Array | None) -> Array:
@@ -36,8 +48,8 @@ def split(theta: Array, layers: Sequence[Spec]) -> list[Parameters]:
     """The flat vector as W[0], b[0], W[1], ...: the parameters, or their gradients."""
     views = []
     begin = 0
-    for n_in, n_out, _, bias, kind in layers:
-        shape = (n_in, n_out) if kind == "dense" else (n_out,)
+    for n_in, n_out, _, bias, kind, _ in layers:
+        shape = {"dense": (n_in, n_out), "dropout": (0,)}.get(kind, (n_out,))
         W = theta[begin : begin + math.prod(shape)].reshape(shape)
         begin += W.size
         b = theta[begin : begin + n_out] if bias else None
@@ -53,7 +65,7 @@ class Network:
         self.layers = list(layers)
         self.loss = loss
         self.parameters = sum(
-            ((n_in if kind == "dense" else 1) + bias) * n_out for n_in, n_out, _, bias, kind in layers
+            ({"dense": n_in, "dropout": 0}.get(kind, 1) + bias) * n_out for n_in, n_out, _, bias, kind, _ in layers
         )
 
     def rows(self, X: Array, theta: Array, mean: Array | None, scale: Array | None) -> Array:
@@ -63,9 +75,19 @@ class Network:
 
     def forward(self, theta: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int) -> Array:
         Z = self.rows(X, theta, mean, scale)
-        for (W, b), (_, _, sigma, _, kind) in zip(split(theta, self.layers), self.layers, strict=True):
-            Z = getattr(activations, sigma)(preactivation_of(kind, Z, W, b))
-        return Z
+        return self.sweep_forward(theta, Z, PREDICTION)[0][-1]
+
+    def sweep_forward(self, theta: Array, Z: Array, pass_: Pass) -> tuple[list[Array], list[Array]]:
+        """``Z_{i+1} = σ(A_i)``, ``A_i = Z_i W_i + b_i``: every Z and A."""
+        Zs, As = [Z], []
+        for i, (W, b) in enumerate(split(theta, self.layers)):
+            _, _, sigma, _, kind, p = self.layers[i]
+            if kind == "dropout":
+                As.append(dropout(Zs[-1], p, pass_.seed, pass_.step, i) if pass_.training else Zs[-1])
+            else:
+                As.append(preactivation_of(kind, Zs[-1], W, b))
+            Zs.append(getattr(activations, sigma)(As[-1]))
+        return Zs, As
 
     def forward_few(self, theta: Array, X: object) -> None:
         """None: the reference has no shorter way."""
@@ -78,25 +100,27 @@ class Network:
         value = getattr(losses, self.loss)
         return value(Z, y, sample_weight), losses.accuracy(self.loss, Z, y, sample_weight)
 
-    def sweep(self, theta: Array, Z: Array, y: Array, sample_weight: Array | None) -> tuple[float, Array, Array, Array]:
+    def sweep(
+        self, theta: Array, Z: Array, y: Array, sample_weight: Array | None, pass_: Pass
+    ) -> tuple[float, Array, Array, Array]:
         """Both sweeps on a batch: the loss, dtheta, G[0] and Z[L]."""
         parameters = split(theta, self.layers)
         dtheta = np.empty_like(theta)
         gradients = split(dtheta, self.layers)
 
-        # Forward: Z_{i+1} = σ(A_i), A_i = Z_i W_i + b_i; every Z and A is kept.
-        Zs, As = [Z], []
-        for (W, b), (_, _, sigma, _, kind) in zip(parameters, self.layers, strict=True):
-            As.append(preactivation_of(kind, Zs[-1], W, b))
-            Zs.append(getattr(activations, sigma)(As[-1]))
+        Zs, As = self.sweep_forward(theta, Z, pass_)
         loss = getattr(losses, self.loss)(Zs[-1], y, sample_weight)
 
         # Backward: D_i = G_{i+1} ∘ σ'(A_i), G_i = D_i W_iᵀ, ∇W_i = Z_iᵀ D_i.
         G = getattr(losses, f"{self.loss}_backward")(Zs[-1], y, sample_weight)
         for i in reversed(range(len(self.layers))):
-            D = getattr(activations, f"{self.layers[i][2]}_backward")(G, As[i])
+            _, _, sigma, _, kind, p = self.layers[i]
+            D = getattr(activations, f"{sigma}_backward")(G, As[i])
             db = gradients[i].b
-            if self.layers[i][4] == "layer_norm":
+            if kind == "dropout":
+                G = dropout_backward(D, p, pass_.seed, pass_.step, i) if pass_.training else D
+                continue
+            if kind == "layer_norm":
                 G, gradients[i].W[:], beta = layer_norm_backward(D, Zs[i], parameters[i].W)
                 if db is not None:
                     db[:] = beta
@@ -109,10 +133,10 @@ class Network:
 
     def loss_and_gradients(
         self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
-        mean: Array | None, scale: Array | None, wants_dX: bool, n_threads: int,
+        mean: Array | None, scale: Array | None, training: bool, draws: Array, wants_dX: bool, n_threads: int,
     ) -> tuple[float, Array, Array | None]:  # fmt: skip
         Z = self.rows(X, theta, mean, scale)
-        loss, dtheta, G, _ = self.sweep(theta, Z, y, sample_weight)
+        loss, dtheta, G, _ = self.sweep(theta, Z, y, sample_weight, Pass(training, *draws.tolist()))
         dX = (G if scale is None else (G / scale).astype(G.dtype)) if wants_dX else None
         return loss, dtheta, dX
 
@@ -123,12 +147,13 @@ class Trainer:
     def __init__(
         self, network: Network, theta: Array, state: list[Array], settings: dict[str, Any], X: Array, y: Array,
         labels: bool, sample_weight: Array | None, mean: Array | None, scale: Array | None, batch_size: int,
-        n_threads: int, loss_factor: float, penalty: float, loss_cap: float,
+        n_threads: int, loss_factor: float, penalty: float, loss_cap: float, draws: Array,
     ) -> None:  # fmt: skip
         self.network, self.theta, self.state, self.settings = network, theta, state, settings
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.mean, self.scale = mean, scale
         self.loss_factor, self.penalty, self.loss_cap = loss_factor, penalty, loss_cap
+        self.draws = draws  # the seed of masks, and the steps done: counted here
         self.batch_size = min(batch_size, len(X))
         self.steps_in_epoch = -(-len(X) // self.batch_size)
 
@@ -155,7 +180,7 @@ class Trainer:
             Z = self.network.rows(self.X[rows], self.theta, self.mean, self.scale)
             y = self.y[rows]
             w = None if self.sample_weight is None else self.sample_weight[rows]
-            loss, dtheta, _, Z_L = self.network.sweep(self.theta, Z, y, w)
+            loss, dtheta, _, Z_L = self.network.sweep(self.theta, Z, y, w, Pass(True, *self.draws.tolist()))
             if self.loss_cap < np.inf:
                 loss = losses.capped(self.network.loss, Z_L, y, w, self.loss_cap)
             if not np.isfinite(loss):
@@ -168,6 +193,7 @@ class Trainer:
             right = losses.accuracy(self.network.loss, Z_L, y, w)
             sums += weight * loss, weight, weight * right, len(Z) * loss, len(Z) * penalty
             steps[0] += 1
+            self.draws[1] += 1
             done += 1
             if s + 1 < last and time.monotonic() - started >= seconds:
                 return done, "out_of_time"
@@ -180,8 +206,10 @@ class Trainer:
             return 0.0
         layers = self.network.layers
         squares = 0.0
-        for (W, _), (dW, _), layer in zip(split(self.theta, layers), split(dtheta, layers), layers, strict=True):
-            if layer[4] == "dense":  # γ, which scales what is normalised already, is no weight
+        for (W, _), (dW, _), (*_, kind, _) in zip(
+            split(self.theta, layers), split(dtheta, layers), layers, strict=True
+        ):
+            if kind == "dense":  # what scales and shifts is no weight
                 dW += self.penalty / weight * W
                 squares += float((W**2).sum(dtype=np.float64))
         return self.penalty / weight / 2 * squares

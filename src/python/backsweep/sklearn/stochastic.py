@@ -122,6 +122,7 @@ class Epochs:
             network._network, network.theta, optimizer.bind(network), optimizer.settings(), rows.X,
             rows.targets(objective), objective.labels, rows.sample_weight, None, None, batch_size,
             estimator._threads(), objective.gradient_factor, float(estimator.alpha), objective.cap(network.dtype),
+            network._draws,
         )  # fmt: skip
         self.rates = descent.rates(self.trainer.steps_in_epoch)
 
