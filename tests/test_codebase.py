@@ -31,10 +31,11 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 LEVELS = [
     ["matrix"],
     ["blas", "elementary", "activation", "loss", "optimizer", "source", "threads"],
-    ["kernels/simd", "kernels/product_options"],
+    ["kernels/simd", "kernels/product_options", "kernels/shares"],
     ["pass", "kernels/elementary", "kernels/product_block", "kernels/threefry"],
     [
         "kernels/activation",
+        "kernels/dots",
         "kernels/dropout",
         "kernels/loss",
         "kernels/normalisation",

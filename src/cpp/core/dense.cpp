@@ -12,6 +12,9 @@ namespace {
 constexpr std::size_t weights_in_block = 8192;
 constexpr std::size_t fewest_block_rows = 12;
 
+// A row of dW of up to so many weights, of 4 bytes each, leaves lanes of a vector empty.
+constexpr std::size_t widest_thin = 10;
+
 // To look for zeros among the features takes about as long as so many outputs take of what it may save.
 constexpr std::size_t outputs_worth_a_look = 32;
 constexpr std::size_t features_at_a_time = 96;
@@ -77,6 +80,11 @@ Dense<T>::Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias
       block_rows_(std::min(n_in, std::max(fewest_block_rows, weights_in_block / n_out / 12 * 12))) {}
 
 template <class T>
+bool Dense<T>::is_thin() const {
+  return n_out_ <= (sizeof(T) == 4 ? widest_thin : widest_thin / 2);
+}
+
+template <class T>
 bool Dense<T>::omits_zeros() const {
   return n_out_ >= outputs_worth_a_look;
 }
@@ -98,17 +106,18 @@ void Dense<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matr
                         Matrix<T> D_rows, Matrix<T> G) const {
   const Matrix<T> D = G_next;
   dense_backward<T>(sigma_, G_next, W(theta), A, Z_next, D, G);
-  kernels<T>().transpose(D.col_range(0, D_rows.rows), D_rows);
+  if (!is_thin()) kernels<T>().transpose(D.col_range(0, D_rows.rows), D_rows);
 }
 
 // A block is some rows of dW, so it needs as many rows of Z; with the last comes db, as the row of the ones.
 template <class T>
-void Dense<T>::gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows,
-                        T* dtheta_block, const Ahead<T>& ahead) const {
+void Dense<T>::gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
+                        ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const {
   const std::size_t begin = block * block_rows_;
   const std::size_t rows = gradient_block(block).size() / n_out_;
-  dense_gradient<T>(Z.row_range(begin, rows), occupied.from_feature(begin), D_rows,
-                    {dtheta_block, rows, n_out_, n_out_}, ahead);
+  const Matrix<T> dW{dtheta_block, rows, n_out_, n_out_};
+  if (is_thin()) return kernels<T>().dots(Z.row_range(begin, rows).col_range(0, D.cols), D, dW);
+  dense_gradient<T>(Z.row_range(begin, rows), occupied.from_feature(begin), D_rows, dW, ahead);
 }
 
 template <class T>

@@ -33,6 +33,7 @@ class Dense final : public Layer<T> {
   std::size_t n_out() const override { return n_out_; }
   std::size_t parameters() const override { return n_in_ * n_out_ + (bias_ ? n_out_ : 0); }
   std::size_t weights() const override { return n_in_ * n_out_; }
+  std::size_t summed() const override { return is_thin() ? 0 : n_out_; }
   std::size_t kept_rows() const override { return needs_preactivation(sigma_) ? n_out_ : 0; }
   double flops() const override { return 2.0 * static_cast<double>(n_in_) * static_cast<double>(n_out_); }
 
@@ -45,11 +46,12 @@ class Dense final : public Layer<T> {
 
   std::size_t gradient_blocks() const override;
   Slice gradient_block(std::size_t block) const override;
-  void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows,
-                T* dtheta_block, const Ahead<T>& ahead) const override;
+  void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
+                ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
 
  private:
   Matrix<const T> W(const T* theta) const { return {theta, n_in_, n_out_, n_out_}; }
+  bool is_thin() const;
   const T* b(const T* theta) const { return bias_ ? theta + n_in_ * n_out_ : nullptr; }
 
   std::size_t n_in_;

@@ -27,7 +27,7 @@ class Dropout final : public Layer<T> {
 
   std::size_t gradient_blocks() const override { return 0; }
   Slice gradient_block(std::size_t) const override { return {0, 0}; }
-  void gradient(std::size_t, ConstMatrix<T>, const Occupied&, ConstMatrix<T>, T*,
+  void gradient(std::size_t, ConstMatrix<T>, const Occupied&, ConstMatrix<T>, ConstMatrix<T>, T*,
                 const Ahead<T>&) const override {}
 
  private:

@@ -52,7 +52,7 @@ class Layer {
   virtual std::size_t summed() const { return n_out(); }
 
   // On entry G_next(n_out, m) is ∂ℓ/∂Z_next. On exit it holds D = G_next ∘ σ' and D_rows(m, summed()) the
-  // same turned round, or more, which gradient() reads; A may be written over; G(n_in, m), where asked for,
+  // same turned round, or more; gradient() reads either; A may be written over; G(n_in, m), where asked for,
   // is ∂ℓ/∂Z.
   virtual void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
                         Matrix<T> D_rows, Matrix<T> G) const = 0;
@@ -62,8 +62,8 @@ class Layer {
   // keep. Z(n_in + 1, m) ends in a row of ones here; what is read ahead is laid out like the block.
   virtual std::size_t gradient_blocks() const = 0;
   virtual Slice gradient_block(std::size_t block) const = 0;
-  virtual void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows,
-                        T* dtheta_block, const Ahead<T>& ahead) const = 0;
+  virtual void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
+                        ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const = 0;
 
   // Multiplications and additions of forward for one sample.
   virtual double flops() const = 0;

@@ -32,8 +32,8 @@ class LayerNorm final : public Layer<T> {
 
   std::size_t gradient_blocks() const override { return 1; }
   Slice gradient_block(std::size_t) const override { return {0, parameters()}; }
-  void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows,
-                T* dtheta_block, const Ahead<T>& ahead) const override;
+  void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
+                ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
 
  private:
   const T* gamma(const T* theta) const { return theta; }

@@ -133,7 +133,8 @@ void Network<T>::gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T*
                           const Ahead<T>& ahead) const {
   const auto [i, index, slice, weights] = blocks_[block];
   const Occupied occupied = i == 0 ? ws.occupied.of(0, m) : Occupied{};
-  layers_[i]->gradient(index, ws.Z[i].view_and_ones(), occupied, ws.D_rows[i].view().row_range(0, m),
+  const Matrix<T> D = ws.G[i + 1].view().col_range(0, m);
+  layers_[i]->gradient(index, ws.Z[i].view_and_ones(), occupied, D, ws.D_rows[i].view().row_range(0, m),
                        dtheta_block, ahead);
 }
 

@@ -57,10 +57,11 @@ bool Step<T>::gather_features(const Source& source, RowSelection rows, Standardi
   const Matrix<T> samples =
       workspace_.gathered.view().row_range(tile * widest_vector, widest_vector).col_range(0, source.cols);
   bool valid = true;
-  prefetch(source, rows.range(0, std::min(widest_vector, rows.count)));
+  const bool asks = bytes_of_row(source) * source.rows > bytes_that_stay;
+  if (asks) prefetch(source, rows.range(0, std::min(widest_vector, rows.count)));
   for (std::size_t i = 0; i < rows.count; i += widest_vector) {
     const std::size_t n = std::min(widest_vector, rows.count - i);
-    prefetch(source, rows.range(i + n, std::min(widest_vector, rows.count - i - n)));
+    if (asks) prefetch(source, rows.range(i + n, std::min(widest_vector, rows.count - i - n)));
     const T* addresses[widest_vector];
     if (direct) {
       valid &= row_addresses<T>(source, rows.range(i, n), addresses);

@@ -30,11 +30,6 @@ ColumnMaximum<T> column_maximum(ConstMatrix<T> Z, std::size_t c) {
   return best;
 }
 
-template <class T>
-double weight_of(const Targets<T>& y, std::size_t i) {
-  return y.weights == nullptr ? 1.0 : static_cast<double>(y.weights[i]);
-}
-
 // Beyond the last sample a vector holds lanes that are no sample: nothing may come of them.
 template <class T>
 void clear_columns(Matrix<T> G, std::size_t from, std::size_t to) {
@@ -42,6 +37,55 @@ void clear_columns(Matrix<T> G, std::size_t from, std::size_t to) {
     for (std::size_t c = from; c < to; ++c) G.row(j)[c] = T(0);
   }
 }
+
+// 1 where it holds, else 0.
+template <class T>
+Vector<T> indicator(Integers<T> holds) {
+  return holds ? splat(T(1)) : Vector<T>{};
+}
+
+// The weights of some samples, and 0 beyond the last.
+template <class T>
+Vector<T> weights_of(const Targets<T>& y, std::size_t c, std::size_t samples) {
+  if (y.weights != nullptr) return load_part<Vector<T>>(y.weights + c, samples);
+  return indicator<T>(first_lanes<T>(samples));
+}
+
+// Sums over the samples of a tile: in lanes, or with their weights one by one.
+template <class T>
+class TileSums {
+ public:
+  explicit TileSums(const Targets<T>& y) : weights_(y.weights) {}
+
+  // Of samples c, c + 1, ...: how far they are right is a whole number.
+  void add(Vector<T> losses, Vector<T> right, std::size_t c, std::size_t samples) {
+    if (weights_ == nullptr) {
+      const Integers<T> is_sample = first_lanes<T>(samples);  // beyond them may be a NaN
+      loss_ += is_sample ? losses : Vector<T>{};
+      right_ += is_sample ? right : Vector<T>{};
+      return;
+    }
+    for (std::size_t l = 0; l < samples; ++l) {
+      const double w = static_cast<double>(weights_[c + l]);
+      weighted_.loss += w * static_cast<double>(losses[l]);
+      weighted_.correct += w * static_cast<double>(right[l]);
+    }
+  }
+
+  // Each as a mean over so many outputs.
+  LossSums over(std::size_t outputs) const {
+    const double k = static_cast<double>(outputs);
+    if (weights_ != nullptr) return {weighted_.loss / k, weighted_.correct / k};
+    return {static_cast<double>(sum_of_lanes<T>(loss_)) / k,
+            static_cast<double>(sum_of_lanes<T>(right_)) / k};
+  }
+
+ private:
+  const T* weights_;
+  Vector<T> loss_{};
+  Vector<T> right_{};
+  LossSums weighted_;
+};
 
 // The labels of some samples; those beyond the last have none.
 template <class T>
@@ -51,20 +95,13 @@ Integers<T> labels_of(const Targets<T>& y, std::size_t c, std::size_t samples) {
   return labels;
 }
 
-// scale · w of some samples, and 0 beyond the last: so nothing comes of the other lanes.
-template <class T>
-Vector<T> factors_of(const Targets<T>& y, double scale, std::size_t c, std::size_t samples) {
-  Vector<T> factors{};
-  for (std::size_t l = 0; l < samples; ++l) factors[l] = static_cast<T>(scale * weight_of(y, c + l));
-  return factors;
-}
-
 // ℓ = log Σ exp(z) - z_y, G = S - I_y: the notes' pair.
 template <class T>
 LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
-  LossSums sums;
+  TileSums<T> sums(y);
   for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
     const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
+    const Vector<T> w = weights_of<T>(y, c, samples);
     const ColumnMaximum<T> max = column_maximum<T>(Z, c);
     const Integers<T> labels = labels_of<T>(y, c, samples);
     Vector<T> sum{}, z_y{};
@@ -77,14 +114,9 @@ LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y
     }
     Vector<T> losses = logarithm(sum) + (max.value - z_y);
     losses = losses > y.loss_cap ? splat(y.loss_cap) : losses;  // NaN stays
-    const Integers<T> right = max.row == labels;
-    for (std::size_t l = 0; l < samples; ++l) {
-      const double w = weight_of(y, c + l);
-      sums.loss += w * static_cast<double>(losses[l]);
-      sums.correct += right[l] != 0 ? w : 0.0;
-    }
+    sums.add(losses, indicator<T>(max.row == labels), c, samples);
     if (!G) continue;
-    const Vector<T> factor = factors_of<T>(y, scale, c, samples), normaliser = factor / sum;
+    const Vector<T> factor = static_cast<T>(scale) * w, normaliser = factor / sum;
     row = Integers<T>{};
     for (std::size_t j = 0; j < G.rows; ++j, row += 1) {
       const Vector<T> S = load(G.row(j) + c) * normaliser;
@@ -92,21 +124,22 @@ LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y
     }
     clear_columns(G, c + samples, c + lanes<T>);
   }
-  return sums;
+  return sums.over(1);
 }
 
 // ℓ = Σ y (log Σ exp(z) - z), G = S Σy - y: a mixture of the above, one for each class.
 template <class T>
 LossSums softmax_cross_entropy_with_probabilities(ConstMatrix<T> Z, const Targets<T>& y, double scale,
                                                   Matrix<T> G) {
-  LossSums sums;
+  TileSums<T> sums(y);
   for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
     const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
+    const Vector<T> w = weights_of<T>(y, c, samples);
     const ColumnMaximum<T> max = column_maximum<T>(Z, c), likeliest = column_maximum<T>(y.values, c);
     Vector<T> sum{};
     for (std::size_t j = 0; j < Z.rows; ++j) sum += exponential(load(Z.row(j) + c) - max.value);
     const Vector<T> log_sum = logarithm(sum);
-    Vector<T> loss{}, mass{}, factor{};
+    Vector<T> loss{}, mass{};
     for (std::size_t j = 0; j < Z.rows; ++j) {
       const Vector<T> p = load(y.values.row(j) + c);
       // A class of probability 0 adds nothing, even where its logit is infinitely far below.
@@ -114,20 +147,16 @@ LossSums softmax_cross_entropy_with_probabilities(ConstMatrix<T> Z, const Target
       loss += p == Vector<T>{} ? Vector<T>{} : share;
       mass += p;
     }
-    for (std::size_t l = 0; l < samples; ++l) {
-      const double w = weight_of(y, c + l);
-      sums.loss += w * static_cast<double>(loss[l]);
-      sums.correct += max.row[l] == likeliest.row[l] ? w : 0.0;
-      factor[l] = static_cast<T>(scale * w);
-    }
+    sums.add(loss, indicator<T>(max.row == likeliest.row), c, samples);
     if (!G) continue;
+    const Vector<T> factor = static_cast<T>(scale) * w;
     for (std::size_t j = 0; j < G.rows; ++j) {
       const Vector<T> S = exponential(load(Z.row(j) + c) - max.value - log_sum);
       store(G.row(j) + c, factor * (mass * S - load(y.values.row(j) + c)));
     }
     clear_columns(G, c + samples, c + lanes<T>);
   }
-  return sums;
+  return sums.over(1);
 }
 
 // The losses below are sums of one function of (z, y), averaged over the k outputs: its value, and beside it
@@ -183,13 +212,13 @@ struct Poisson {  // z is the logarithm of the rate
 
 template <class Kind, class T>
 LossSums mean_over_outputs(ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
-  LossSums sums;
-  const double k = static_cast<double>(Z.rows);
+  TileSums<T> sums(y);
+  const T k = static_cast<T>(Z.rows);
   const Vector<T> cap = splat(y.loss_cap), zero = {};
   for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
     const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
-    Vector<T> factor = {}, loss = {}, right = {};
-    for (std::size_t l = 0; l < samples; ++l) factor[l] = static_cast<T>(scale * weight_of(y, c + l) / k);
+    const Vector<T> w = weights_of<T>(y, c, samples), factor = static_cast<T>(scale) * w / k;
+    Vector<T> loss = {}, right = {};
     for (std::size_t j = 0; j < Z.rows; ++j) {
       const Vector<T> z = load(Z.row(j) + c), target = load(y.values.row(j) + c);
       const ValueAndSlope<T> at = Kind::template at<T>(z, target);
@@ -197,14 +226,10 @@ LossSums mean_over_outputs(ConstMatrix<T> Z, const Targets<T>& y, double scale, 
       right += ((z > zero) == (target > T(0.5))) ? splat(T(1)) : zero;
       if (G) store(G.row(j) + c, factor * at.slope);
     }
-    for (std::size_t l = 0; l < samples; ++l) {
-      const double w = weight_of(y, c + l) / k;
-      sums.loss += w * static_cast<double>(loss[l]);
-      sums.correct += w * static_cast<double>(right[l]);
-    }
+    sums.add(loss, right, c, samples);
     if (G) clear_columns(G, c + samples, c + lanes<T>);
   }
-  return sums;
+  return sums.over(Z.rows);
 }
 
 template <class T>

@@ -11,16 +11,21 @@ namespace {
 // flags[j] for feature j of Z(n, m), with m as many samples as share a flag, or fewer. How many are 0.
 template <class T>
 std::size_t find_occupied(ConstMatrix<T> Z, unsigned char* flags) {
-  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-  constexpr Bits sign = Bits(1) << (8 * sizeof(T) - 1);
+  constexpr std::size_t vectors = samples_to_a_flag / lanes<T>;
   std::size_t empty = 0;
   for (std::size_t j = 0; j < Z.rows; ++j) {
-    Bits words[samples_to_a_flag] = {};
-    std::memcpy(words, Z.row(j), Z.cols == samples_to_a_flag ? sizeof words : Z.cols * sizeof(T));
-    Bits any = 0;
-    for (const Bits word : words) any |= word & ~sign;  // -0 is zero too
-    flags[j] = any != 0;
-    empty += any == 0;
+    Integers<T> occupied{};
+#pragma GCC unroll 8
+    for (std::size_t v = 0; v < vectors; ++v) {
+      const std::size_t at = v * lanes<T>;
+      const Vector<T> z = Z.cols == samples_to_a_flag ? load(Z.row(j) + at)
+                          : at < Z.cols               ? load_part<Vector<T>>(Z.row(j) + at, Z.cols - at)
+                                                      : Vector<T>{};
+      occupied |= z != Vector<T>{};
+    }
+    const bool any = any_lane(occupied);
+    flags[j] = any;
+    empty += !any;
   }
   return empty;
 }

@@ -7,8 +7,11 @@
 // D[i]ᵀ (A = W, p along rows) and, with D turned round, dW[i] = Z[i]ᵀ D[i] (A = Z, p along rows).
 #pragma once
 
+#include <algorithm>
+
 #include "core/kernels/product_block.hpp"
 #include "core/kernels/product_options.hpp"
+#include "core/kernels/shares.hpp"
 #include "core/kernels/simd.hpp"
 #include "core/matrix.hpp"
 
@@ -29,70 +32,43 @@ constexpr std::size_t terms_a_line = 4;
 // Steps from row to row of A that the processor does not foresee: it is told so many terms before.
 constexpr std::size_t terms_ahead = 48;
 
-// n things in as few parts as there are with at most so many in each, and as equal as can be.
-struct Share {
-  std::size_t begin;
-  std::size_t size;
-};
-class Shares {
- public:
-  Shares(std::size_t n, std::size_t at_most)
-      : count_(n == 0 ? 1 : (n + at_most - 1) / at_most), size_(n / count_), larger_(n - size_ * count_) {}
-
-  std::size_t count() const { return count_; }
-  Share operator[](std::size_t part) const {
-    const bool is_larger = part < larger_;
-    return {part * size_ + (is_larger ? part : larger_), size_ + is_larger};
-  }
-
- private:
-  std::size_t count_;
-  std::size_t size_;
-  std::size_t larger_;  // so many of the parts hold one more
-};
-
 // The terms of a part that are not zero, for every two vectors of columns.
 template <class T>
-class ColumnRuns {
+class ChosenTerms {
  public:
   // B's rows are features and its columns samples, from first_col on.
   void find(const Occupied& occupied, Share terms, std::size_t first_col, std::size_t cols) {
     for (std::size_t n = 0; n * block_cols < cols; ++n) {
       const std::size_t begin = first_col + n * block_cols;
-      const std::size_t end =
-          begin + (cols - n * block_cols < block_cols ? cols - n * block_cols : block_cols);
-      const unsigned char* flags = occupied.flags + begin / samples_to_a_flag * occupied.stride + terms.begin;
-      const std::size_t more = (end - 1) / samples_to_a_flag - begin / samples_to_a_flag;
-      const auto any = [&](std::size_t p) {
-        bool found = false;
-        for (std::size_t i = 0; i <= more; ++i) found |= flags[i * occupied.stride + p] != 0;
-        return found;
-      };
-      Run* run = runs_[n];
+      const std::size_t end = begin + std::min(cols - n * block_cols, block_cols);
+      const std::size_t first = begin / samples_to_a_flag, last = (end - 1) / samples_to_a_flag;
+      const unsigned char* flags = occupied.flags + terms.begin;
+      std::size_t found = 0;
       for (std::size_t p = 0; p < terms.size; ++p) {
-        const std::size_t from = p;
-        while (p < terms.size && any(p)) ++p;
-        if (p > from) *run++ = {static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(p - from)};
+        bool any = false;
+        for (std::size_t i = first; i <= last; ++i) any |= flags[i * occupied.stride + p] != 0;
+        terms_[n][found] = static_cast<std::uint16_t>(p);  // kept if it counts
+        found += any;
       }
-      ends_[n] = run;
+      counts_[n] = found;
     }
   }
 
-  const Run* begin(std::size_t block) const { return runs_[block]; }
-  const Run* end(std::size_t block) const { return ends_[block]; }
-
-  static constexpr std::size_t block_cols = 2 * lanes<T>;
+  const std::uint16_t* of_column(std::size_t col) const { return terms_[col / block_cols]; }
+  std::size_t count_of_column(std::size_t col) const { return counts_[col / block_cols]; }
 
  private:
-  Run runs_[vectors_at_a_time / 2][terms_at_a_time / 2 + 1];
-  Run* ends_[vectors_at_a_time / 2];
+  static constexpr std::size_t block_cols = 2 * lanes<T>;
+
+  std::uint16_t terms_[vectors_at_a_time / 2][terms_at_a_time + 1];
+  std::size_t counts_[vectors_at_a_time / 2];
 };
 
 // One row of blocks: all columns of C, two vectors at a time. What is left over takes the narrowest vector
 // that holds it, since half a vector costs half as much where it does not cost less.
 template <class T, bool p_along_rows>
 void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols, std::size_t lines,
-                     const ColumnRuns<T>* runs) {
+                     const ChosenTerms<T>* chosen) {
   constexpr std::size_t half = vector_bytes >= 32 ? vector_bytes / 2 : vector_bytes;
   constexpr std::size_t quarter = vector_bytes >= 64 ? vector_bytes / 4 : half;
   std::size_t col = 0;
@@ -109,9 +85,9 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
   };
   while (cols > 0) {
     block.C_cols = cols;
-    if (runs != nullptr) {
-      block.runs = runs->begin(col / ColumnRuns<T>::block_cols);
-      block.runs_end = runs->end(col / ColumnRuns<T>::block_cols);
+    if (chosen != nullptr) {
+      block.chosen = chosen->of_column(col);
+      block.terms = chosen->count_of_column(col);
     }
     if (Upcoming* upcoming = block.options->ahead.upcoming) upcoming->ask(lines);
     if (cols > lanes<T> + half / sizeof(T)) {
@@ -166,12 +142,11 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
   const bool copies =
       !p_along_rows && A.stride * sizeof(T) >= bytes_of_long_row && C.cols >= vectors_worth_a_copy * lanes<T>;
   Panel<T> panel;
-  ColumnRuns<T> runs;
+  ChosenTerms<T> chosen;
   const bool omits = !p_along_rows && options.terms;
   for (std::size_t part = 0; part < parts.count(); ++part) {
     const Share terms = parts[part];
-    const Run all{0, static_cast<std::uint32_t>(terms.size)};
-    if (omits) runs.find(options.terms, terms, first_col, C.cols);
+    if (omits) chosen.find(options.terms, terms, first_col, C.cols);
     for (std::size_t n = 0; n < blocks.count(); ++n) {
       const Share rows = blocks[n];
       const T* a = p_along_rows ? A.row(rows.begin) + terms.begin : A.row(terms.begin) + rows.begin;
@@ -179,8 +154,8 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
                             A.stride,
                             B.row(terms.begin),
                             B.stride,
-                            &all,
-                            &all + 1,
+                            terms.size,
+                            nullptr,
                             init == nullptr ? nullptr : init + rows.begin,
                             part > 0,
                             part + 1 == parts.count(),
@@ -204,7 +179,7 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
         block.A_stride = terms.size;
       }
       product_of_rows<T, p_along_rows>(rows.size, block, C.cols, terms.size / terms_a_line,
-                                       omits ? &runs : nullptr);
+                                       omits ? &chosen : nullptr);
     }
   }
 }

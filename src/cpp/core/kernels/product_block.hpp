@@ -17,23 +17,17 @@ constexpr std::size_t chains = rows * vectors >= 8   ? 1
                                : rows * vectors >= 4 ? 2
                                                      : 4;
 
-// Terms p of a block that follow one another.
-struct Run {
-  std::uint32_t begin;
-  std::uint32_t size;
-};
-
 template <class T>
 struct ProductBlock {
   const T* A;
   std::size_t A_stride;
   const T* B;
   std::size_t B_stride;
-  const Run* runs;  // of the terms that are not zero
-  const Run* runs_end;
-  const T* init;   // null: zeros
-  bool continues;  // C itself: the terms before these are in it
-  bool finishes;   // no terms come after these
+  std::size_t terms;
+  const std::uint16_t* chosen;  // which ones; null: the first
+  const T* init;                // null: zeros
+  bool continues;               // C itself: the terms before these are in it
+  bool finishes;                // no terms come after these
   T* C;
   std::size_t C_stride;
   std::size_t C_cols;  // that are stored: at most vectors · lanes
@@ -101,31 +95,44 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     a += p_along_rows ? 1 : A_stride;
     b += B_stride;
   };
-  for (const Run* run = block.runs; run != block.runs_end; ++run) {
-    a = block.A + run->begin * (p_along_rows ? 1 : A_stride);
-    b = block.B + run->begin * B_stride;
-    if constexpr (!p_along_rows) later = block.later + run->begin * block.later_stride;
-    const std::size_t terms = run->size;
-    std::size_t p = 0;
-    if constexpr (sums == 1) {
-      if (block.finishes && block.options->ahead.companions.count > 0) {
-        // Asked for a row of the block at a time in the course of the terms.
-        for (std::size_t j = 0; j < rows; ++j) {
-          for (std::size_t i = 0; i < block.options->ahead.companions.count; ++i) {
-            const T* entry = block.options->ahead.companions.first_entries[i] + block.at + j * block.C_stride;
-#pragma GCC unroll 4
-            for (std::size_t v = 0; v < vectors; ++v) ask_for(entry + v * width);
-          }
-          for (const std::size_t end = terms * (j + 1) / rows; p < end; ++p) term(0);
-        }
-      }
-    }
+  std::size_t p = 0;
+  const std::size_t terms = block.terms;
+  if (!p_along_rows && block.chosen != nullptr) {
+    const auto go_to = [&](std::size_t q) {
+      a = block.A + q * A_stride;
+      b = block.B + q * B_stride;
+      later = block.later + q * block.later_stride;
+    };
     for (; p + sums <= terms; p += sums) {
 #pragma GCC unroll 4
-      for (std::size_t s = 0; s < sums; ++s) term(s);
+      for (std::size_t s = 0; s < sums; ++s) {
+        go_to(block.chosen[p + s]);
+        term(s);
+      }
     }
-    for (; p < terms; ++p) term(0);
+    for (; p < terms; ++p) {
+      go_to(block.chosen[p]);
+      term(0);
+    }
   }
+  if constexpr (sums == 1) {
+    if (block.finishes && block.options->ahead.companions.count > 0) {
+      // Asked for a row of the block at a time in the course of the terms.
+      for (std::size_t j = 0; j < rows; ++j) {
+        for (std::size_t i = 0; i < block.options->ahead.companions.count; ++i) {
+          const T* entry = block.options->ahead.companions.first_entries[i] + block.at + j * block.C_stride;
+#pragma GCC unroll 4
+          for (std::size_t v = 0; v < vectors; ++v) ask_for(entry + v * width);
+        }
+        for (const std::size_t end = terms * (j + 1) / rows; p < end; ++p) term(0);
+      }
+    }
+  }
+  for (; p + sums <= terms; p += sums) {
+#pragma GCC unroll 4
+    for (std::size_t s = 0; s < sums; ++s) term(s);
+  }
+  for (; p < terms; ++p) term(0);
   const bool clamps = block.finishes && block.options->relu;
 #pragma GCC unroll 16
   for (std::size_t j = 0; j < rows; ++j) {

@@ -89,14 +89,46 @@ inline void store_masked(double* p, unsigned n, VectorOf<double, 16> v) {
   _mm_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
 }
 #else
+#if defined(__AVX2__)
+inline __m256i first_of_8(unsigned n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline __m256i first_of_4(unsigned n) {
+  return _mm256_cmpgt_epi64(_mm256_set1_epi64x(static_cast<int>(n)), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+inline void load_masked(const float* p, unsigned n, VectorOf<float, 32>& v) {
+  v = _mm256_maskload_ps(p, first_of_8(n));
+}
+inline void load_masked(const float* p, unsigned n, VectorOf<float, 16>& v) {
+  v = _mm_maskload_ps(p, _mm256_castsi256_si128(first_of_8(n)));
+}
+inline void load_masked(const double* p, unsigned n, VectorOf<double, 32>& v) {
+  v = _mm256_maskload_pd(p, first_of_4(n));
+}
+inline void load_masked(const double* p, unsigned n, VectorOf<double, 16>& v) {
+  v = _mm_maskload_pd(p, _mm256_castsi256_si128(first_of_4(n)));
+}
+#else
 template <class T, class V>
 inline void load_masked(const T* p, unsigned n, V& v) {
   v = V{};
   for (unsigned i = 0; i < n; ++i) v[i] = p[i];
 }
+#endif
+// In halves: a masked store takes some processors as long as twenty others.
 template <class T, class V>
 inline void store_masked(T* p, unsigned n, V v) {
-  for (unsigned i = 0; i < n; ++i) p[i] = v[i];
+  constexpr unsigned all = sizeof(V) / sizeof(T);
+  T entries[all];
+  std::memcpy(entries, &v, sizeof v);
+  unsigned at = 0;
+#pragma GCC unroll 4
+  for (unsigned part = all / 2; part > 0; part /= 2) {
+    if ((n & part) == 0) continue;
+    std::memcpy(p + at, entries + at, part * sizeof(T));
+    at += part;
+  }
 }
 #endif
 
@@ -123,6 +155,35 @@ inline void store_part(T* p, V v, std::size_t n) {
 template <class T>
 inline Vector<T> splat(T x) {
   return x - Vector<T>{};  // x - 0 is x, even for -0
+}
+
+// Whether a lane is one of the first n.
+template <class T>
+inline Integers<T> first_lanes(std::size_t n) {
+  Integers<T> lane{};
+  for (std::size_t l = 0; l < lanes<T>; ++l) lane[l] = static_cast<Integer<T>>(l);
+  return lane < static_cast<Integer<T>>(n) - Integers<T>{};
+}
+
+// Whether a comparison holds in any lane.
+template <class V>
+inline bool any_lane(V holds) {
+  std::uint64_t words[sizeof(V) / 8], any = 0;
+  std::memcpy(words, &holds, sizeof holds);
+  for (const std::uint64_t word : words) any |= word;
+  return any != 0;
+}
+
+// The sum of the lanes, as a tree.
+template <class T>
+inline T sum_of_lanes(Vector<T> v) {
+  T entries[lanes<T>];
+  store(entries, v);
+#pragma GCC unroll 4
+  for (std::size_t half = lanes<T> / 2; half > 0; half /= 2) {
+    for (std::size_t l = 0; l < half; ++l) entries[l] += entries[l + half];
+  }
+  return entries[0];
 }
 
 template <class T>
