@@ -455,7 +455,5 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(TypeError, match=r"layers\[0\]"):
         bs.Network([bs.Dropout(), 3])
     for look in (bs.check_gradients, bs.explain):
-        with pytest.raises(
-            ValueError, match="net must have dense layers only to be looked into, got a dropout as layer 1"
-        ):
+        with pytest.raises(ValueError, match="kinds dense, layer_norm to be looked into, got a dropout as layer 1"):
             look(net, X, y)

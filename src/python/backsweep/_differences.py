@@ -48,6 +48,8 @@ def slope(f: Function, x: float, centre: float, noise: float, step: float, wante
             ceiling = h
             h /= REFINEMENT
             continue
+        if shrinking is False and best is not None and abs(found.value - best.value) > found.error + best.error:
+            break  # the step has grown so large that how far it truncates is not seen any more
         if best is None or found.error < best.error:
             best = found
         turned = shrinking is not None and shrinking != found.truncated

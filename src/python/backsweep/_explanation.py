@@ -14,7 +14,7 @@ from backsweep import _sweeps, _tables
 from backsweep._checks import Array
 from backsweep._sanity import Check, checks
 from backsweep._sweeps import Backward, Forward, Problem
-from backsweep.reference import losses
+from backsweep.reference import losses, normalisation
 
 if TYPE_CHECKING:
     from backsweep.network import Network
@@ -134,10 +134,17 @@ def _quantities(
     yield "Z[0]", "(X - mean)/scale" if standardised else "X", ("m", n[0]), f.Z[0]
     for i, layer in enumerate(p.layers):
         b = p.b[i]
-        yield f"W[{i}]", "weights, in × out", (n[i], n[i + 1]), p.W[i]
+        if layer.kind == "layer_norm":
+            Zhat, r = normalisation._normalised(f.Z[i])
+            yield f"r[{i}]", f"1/√(variance + {normalisation.EPSILON:g}), of each row of Z[{i}]", ("m", "1"), r
+            yield f"Ẑ[{i}]", f"(Z[{i}] - mean) ∘ r[{i}], the mean of each row", ("m", n[i]), Zhat
+            yield f"W[{i}]", "γ, a scale for each feature", (n[i],), p.W[i]
+        else:
+            yield f"W[{i}]", "weights, in × out", (n[i], n[i + 1]), p.W[i]
         if b is not None:
             yield f"b[{i}]", "biases, added to each row", (n[i + 1],), b
-        yield f"A[{i}]", f"Z[{i}] W[{i}]" + (f" + b[{i}]" if b is not None else ""), ("m", n[i + 1]), f.A[i]
+        A = p.kind(i).says_preactivation(i) + (f" + b[{i}]" if b is not None else "")
+        yield f"A[{i}]", A, ("m", n[i + 1]), f.A[i]
         sigma = f"A[{i}]" if layer.activation == "identity" else f"{layer.activation}(A[{i}])"
         yield f"Z[{i + 1}]", sigma, ("m", n[i + 1]), f.Z[i + 1]
     if p.loss == "softmax_cross_entropy":
@@ -156,8 +163,9 @@ def _quantities(
         sigma = p.layers[i].activation
         D = f"G[{i + 1}]" if sigma == "identity" else f"G[{i + 1}] ∘ {sigma}'(A[{i}])"
         yield f"D[{i}]", D, ("m", n[i + 1]), g.D[i]
-        yield f"dW[{i}]", f"Z[{i}]ᵀ D[{i}]", (n[i], n[i + 1]), g.dW[i]
+        letters = (n[i], n[i + 1]) if p.layers[i].kind == "dense" else (n[i],)
+        yield f"dW[{i}]", p.kind(i).says_weights(i), letters, g.dW[i]
         db = g.db[i]
         if db is not None:
             yield f"db[{i}]", f"column sums of D[{i}]", (n[i + 1],), db
-        yield f"G[{i}]", f"D[{i}] W[{i}]ᵀ", ("m", n[i]), g.G[i]
+        yield f"G[{i}]", p.kind(i).says_down(i), ("m", n[i]), g.G[i]

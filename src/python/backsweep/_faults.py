@@ -89,10 +89,11 @@ def _of_slopes(p: Problem, f: Forward, right: Backward) -> Iterator[Slip]:
         without = replaced({j: everywhere[j]})
         yield Slip("mask_missing", f"σ' of layer {j} is missing: {D}, not G[{j + 1}]", without)
         here = (f"W[{j}]", f"b[{j}]")
-        yield Slip("mask_missing", f"σ' of layer {j} is missing on the way down: G[{j}] = D[{j}] W[{j}]ᵀ with {D}",
+        G, dW = f"G[{j}] = {p.kind(j).says_down(j)}", f"dW[{j}] = {p.kind(j).says_weights(j)}"
+        yield Slip("mask_missing", f"σ' of layer {j} is missing on the way down: {G} with {D}",
                    backward(p, f, unmasked=[j]).gradients())  # fmt: skip
         alone = {name: without[name] if name in here else gradient for name, gradient in exact.items()}
-        yield Slip("mask_missing", f"σ' of layer {j} is missing here: dW[{j}] = Z[{j}]ᵀ D[{j}] with {D}", alone)
+        yield Slip("mask_missing", f"σ' of layer {j} is missing here: {dW} with {D}", alone)
     for places in [*([j] for j in curved), *([curved] if len(curved) > 1 else [])]:
         layer = f"layer {places[0]}" if len(places) == 1 else "every layer"
         i = places[0] if len(places) == 1 else "i"
@@ -103,7 +104,8 @@ def _of_slopes(p: Problem, f: Forward, right: Backward) -> Iterator[Slip]:
 
 def _wrong_slopes(p: Problem, f: Forward, places: list[int]) -> Iterator[tuple[str, dict[int, Array]]]:
     yield "at the layer's output, σ'(Z[i+1])", {i: slope(p, i, f.Z[i + 1]) for i in places}
-    yield "without the bias", {i: slope(p, i, f.Z[i] @ p.W[i]) for i in places}
+    bare = {i: p.kind(i).preactivation(f.Z[i], p.W[i], None) for i in places}
+    yield "without the bias", {i: slope(p, i, bare[i]) for i in places}
     names = {p.layers[i].activation for i in places}
     if names <= {"sigmoid", "tanh"}:
         of = {"sigmoid": lambda Z: Z * (1 - Z), "tanh": lambda Z: 1 - Z * Z}
@@ -141,7 +143,8 @@ def _of_values(p: Problem, f: Forward) -> Iterator[Slip]:
         for places in [*([i] for i in fits), *([fits] if len(fits) > 1 else [])]:
             values = [candidates[i] if i in places else Z for i, Z in enumerate(f.Z[:-1])]
             layer = f"in dW[{places[0]}]" if len(places) == 1 else "in every layer"
-            yield Slip("stale_activation", f"{name} stands in the place of Z[i] {layer}: dW[i] = Z[i]ᵀ D[i]",
+            rule = p.kind(places[0]).says_weights("i")
+            yield Slip("stale_activation", f"{name} stands in the place of Z[i] {layer}: dW[i] = {rule}",
                        backward(p, f, values=values).gradients())  # fmt: skip
     if any(b is not None and b.any() for b in p.b):
         bare = p._replace(b=tuple(None if b is None else np.zeros_like(b) for b in p.b))
@@ -154,7 +157,7 @@ def _of_order(p: Problem, f: Forward, right: Backward) -> Iterator[Slip]:
     exact = right.gradients()
     for name, gradient in exact.items():
         yield Slip("zero", NEVER_FILLED, {**exact, name: np.zeros_like(gradient)})
-    square = [i for i in range(p.depth) if p.W[i].shape[0] == p.W[i].shape[1] > 1]
+    square = [i for i in range(p.depth) if p.W[i].ndim == 2 and p.W[i].shape[0] == p.W[i].shape[1] > 1]
     for i in square:
         yield Slip("transposed", f"it is transposed: dW[{i}] = Z[{i}]ᵀ D[{i}], not D[{i}]ᵀ Z[{i}]",
                    {**exact, f"W[{i}]": exact[f"W[{i}]"].T})  # fmt: skip
@@ -241,7 +244,7 @@ def other_activations(p: Problem, right: Backward, given: Arrays, wrong: Sequenc
     evidence = False
     for i, D in enumerate(right.D):
         name, got = f"W[{i}]", given[f"W[{i}]"]
-        if name not in wrong or f"b[{i}]" in wrong or got.shape != exact[name].shape:
+        if name not in wrong or f"b[{i}]" in wrong or p.layers[i].kind != "dense" or got.shape != exact[name].shape:
             continue
         _, sizes, rows = np.linalg.svd(D, full_matrices=False)
         rows = rows[sizes > np.finfo(np.float32).eps * max(D.shape) * sizes[0]]

@@ -11,6 +11,7 @@ from backsweep import _sweeps
 from backsweep._checks import Array, real_array
 from backsweep._differences import FIRST_STEP
 from backsweep._judging import Subject, measured_noise
+from backsweep._rounding import noise_on_the_way, rounding_of_float32, rounding_of_float64
 from backsweep._sweeps import KINKS, Problem
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 NEXT_TO = 1e-12  # of a kink, on its other side
 TOLERANCES = {"float64": 1e-6, "float32": 1e-5}
-ROUNDING_MARGIN = 32.0  # what float32 loses is measured on one computation; another may lose so many times as much
 
 
 def given_gradients(
@@ -84,11 +84,13 @@ def subjects(p: Problem, given: dict[str, Array], dtype: np.dtype[Any], toleranc
     # A cross-entropy is log of a sum of at least 1: its rounding does not shrink with it.
     floor = float(np.finfo(np.float64).eps) if "cross_entropy" in p.loss else 0.0
     noise = floor + measured_noise(_value_from(p, f, 0), list(p.parameters().values()))
+    if any(layer.kind != "dense" for layer in p.layers):  # which enlarges what rounding does before it
+        noise += noise_on_the_way(p, f)
     parts = []
     for name, point in p.parameters().items():
         i = int(name[2:-1])
         # Where an input is large, a small step: A[i] moves by at most FIRST_STEP.
-        reach = np.maximum(1.0, np.abs(f.Z[i]).max(axis=0))[:, np.newaxis] if name[0] == "W" else np.ones(())
+        reach = np.maximum(1.0, p.kind(i).reach(f.Z[i])) if name[0] == "W" else np.ones(())
         coarse = dtype == np.float32 or given[name].dtype in (np.float32, np.float16)
         parts.append(
             Subject(
@@ -145,26 +147,12 @@ def _loss_piece(p: Problem, Z: Array) -> Array | None:
 def _allowances(p: Problem, coarse: bool) -> tuple[dict[str, Array], dict[str, Array]]:
     """What arithmetic in the network's dtype may lose of each gradient, and what kinks leave open of it.
 
-    In float32 the loss is measured: the reference sweep in float32 against float64, relative to |Z|ᵀ|D|, which
-    sees cancellation; the largest found in any array holds for all. In both dtypes, a pre-activation on a kink, or
-    so near that rounding may put it on the other side, may have either slope.
+    A pre-activation on a kink, or so near that rounding may put it on the other side, may have either slope.
     """
     f = _sweeps.forward(p)
     exact = _sweeps.backward(p, f)
     right = exact.gradients()
-    lost = {name: np.zeros_like(gradient) for name, gradient in right.items()}
-    if coarse:
-        single = p.in_dtype(np.float32)
-        rough = _sweeps.backward(single, _sweeps.forward(single)).gradients()
-        sums = _sweeps.named(
-            [abs(Z).T @ abs(D) for Z, D in zip(f.Z, exact.D, strict=False)],
-            [None if b is None else abs(D).sum(axis=0) for b, D in zip(p.b, exact.D, strict=True)],
-        )
-        largest = {name: float(total.max()) for name, total in sums.items()}
-        units = [float(np.abs(rough[name] - right[name]).max()) / largest[name] for name in right if largest[name] > 0]
-        unit = max([float(np.finfo(np.float32).eps), *(unit for unit in units if np.isfinite(unit))])
-        for name in lost:
-            lost[name] += ROUNDING_MARGIN * unit * largest[name]
+    lost = rounding_of_float32(p) if coarse else rounding_of_float64(p)
     swapped = _on_the_other_side(p, f, exact, 8 * float(np.finfo(np.float32 if coarse else np.float64).eps))
     return lost, {name: np.abs(swapped.get(name, gradient) - gradient) for name, gradient in right.items()}
 
@@ -172,11 +160,12 @@ def _allowances(p: Problem, coarse: bool) -> tuple[dict[str, Array], dict[str, A
 def _on_the_other_side(p: Problem, f: _sweeps.Forward, exact: _sweeps.Backward, unit: float) -> dict[str, Array]:
     """The gradients with the other slope wherever rounding may choose it; none where it may nowhere."""
     slopes, any_near = [], False
+    terms = abs(f.Z[0])
     for i, A in enumerate(f.A):
         slopes.append(_sweeps.slope(p, i, A))
-        kink, b = KINKS.get(p.layers[i].activation), p.b[i]
+        kink = KINKS.get(p.layers[i].activation)
+        terms = p.kind(i).size(f.Z[i], p.W[i], p.b[i], terms)
         if kink is not None:
-            terms = abs(f.Z[i]) @ abs(p.W[i]) + (0.0 if b is None else abs(b))
             near = np.abs(A - kink) <= unit * terms
             any_near |= bool(near.any())
             beyond = np.where(np.greater(A, kink), kink - NEXT_TO, kink + NEXT_TO)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from backsweep._checks import Array
+from backsweep._kinds import KINDS, Kind
 from backsweep.layers import LayerShape
 from backsweep.reference import activations, losses
-from backsweep.reference.dense import preactivation
 from backsweep.reference.network import Network as ReferenceNetwork
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Problem(NamedTuple):
     @property
     def depth(self) -> int:
         return len(self.layers)
+
+    def kind(self, i: int) -> Kind:
+        return KINDS[self.layers[i].kind]
 
     def parameters(self) -> dict[str, Array]:
         return named(self.W, self.b)
@@ -99,8 +103,9 @@ def problem(net: Network, X: object, y: object, sample_weight: object, dtype: An
     rows, values, labels, weights = net._data(X, y, sample_weight)
     net._check_parameters()
     for i, layer in enumerate(net.layers):
-        if layer.kind != "dense":
-            raise ValueError(f"net must have dense layers only to be looked into, got a {layer.kind} as layer {i}")
+        if layer.kind not in KINDS:
+            raise ValueError(f"net must have layers of the kinds {', '.join(KINDS)} to be looked into, "
+                             f"got a {layer.kind} as layer {i}")  # fmt: skip
     specs = [astuple(layer) for layer in net.layers]
     Z = ReferenceNetwork(specs, net.loss).rows(rows, net.theta, *net._standardisation)
     held = Problem(
@@ -113,7 +118,7 @@ def problem(net: Network, X: object, y: object, sample_weight: object, dtype: An
 
 def layer_forward(p: Problem, i: int, Z: Array) -> tuple[Array, Array]:
     """A[i] and Z[i+1] from Z[i]."""
-    A = preactivation(Z, p.W[i], p.b[i])
+    A = p.kind(i).preactivation(Z, p.W[i], p.b[i])
     return A, getattr(activations, p.layers[i].activation)(A)
 
 
@@ -157,21 +162,28 @@ def backward(
     values: Sequence[Array] | None = None,
     weights: Sequence[Array] | None = None,
     unmasked: Collection[int] = (),
+    replaced: Mapping[int, Array] = MappingProxyType({}),
 ) -> Backward:
     """``D[i] = G[i+1] ∘ σ'(A[i])``, ``dW[i] = Z[i]ᵀ D[i]``, ``db[i]`` = column sums, ``G[i] = D[i] W[i]ᵀ``.
 
+    A layer of another kind has its own dW[i] and G[i] (`_kinds`).
+
     A diagnosis asks what a slip would have given, so each ingredient can be replaced: G[L], the σ'(A[i]), the
-    Z[i] that stand in dW[i], the W[i] that stand in G[i]; and the layers `unmasked` pass down G[i+1] for D[i].
+    Z[i] that stand in dW[i], the W[i] that stand in G[i]; the layers `unmasked` pass down G[i+1] for D[i]; and
+    G[i] itself can be `replaced`.
     """
     G = [loss_backward(p, f.Z[-1]) if G_L is None else G_L]
     D: list[Array] = []
     for i in reversed(range(p.depth)):
         D.append(through(p, i, G[-1], f.A[i]) if slopes is None else G[-1] * slopes[i])
         passed = G[-1] if i in unmasked else D[-1]
-        G.append(passed @ (p.W if weights is None else weights)[i].T)
+        if i in replaced:
+            G.append(replaced[i])
+            continue
+        G.append(p.kind(i).down(passed, f.Z[i], (p.W if weights is None else weights)[i]))
     G.reverse()
     D.reverse()
     Z = f.Z if values is None else values
-    dW = [Z[i].T @ D[i] for i in range(p.depth)]
+    dW = [p.kind(i).weights(D[i], Z[i]) for i in range(p.depth)]
     db = [D[i].sum(axis=0) if p.b[i] is not None else None for i in range(p.depth)]
     return Backward(G, D, dW, db)

@@ -13,6 +13,7 @@ from backsweep._checks import Array
 from backsweep._faults import NEVER_FILLED, Arrays, bias_slips, fitted, other_activations, slips
 from backsweep._judging import Judged, Subject
 from backsweep._matching import Candidate, choose, roughly, scaled, weigh
+from backsweep._norm_faults import norm_slips
 from backsweep._ratios import Reading, ratio, ratio_slips, read
 from backsweep._sweeps import Backward, Forward, Problem
 
@@ -38,6 +39,8 @@ FAULTS = {
     "softmax_axis": "softmax down the columns",
     "softmax_slope_twice": "the derivative of softmax or sigmoid twice",
     "target_missing": "S instead of S - I_y",
+    "statistics_constant": "mean or deviation of a layer norm taken for constants",
+    "scale_missing": "γ of a layer norm missing on the way down",
     "weights_not_transposed": "G[i] = D[i] W[i]",
     "wrong_layer": "the gradient of another array",
     "weights_ignored": "sample_weight left out",
@@ -83,14 +86,14 @@ def of_network(p: Problem, given: Arrays, wrong: Sequence[str], slack: dict[str,
         if set(chosen) == set(rest) and len({id(candidate) for candidate in chosen.values()}) <= 1:
             break
     findings |= {name: Finding(candidate.fault, candidate.sentence) for name, candidate in chosen.items()}
-    return {name: findings.get(name, Finding(None, _unknown(name, wrong, exact))) for name in wrong}
+    return {name: findings.get(name, Finding(None, _unknown(p, name, wrong, exact))) for name in wrong}
 
 
-def _unknown(name: str, wrong: Sequence[str], exact: Arrays) -> str:
+def _unknown(p: Problem, name: str, wrong: Sequence[str], exact: Arrays) -> str:
     """What can be said all the same: a right db[i] speaks for D[i]."""
-    i = name[2:-1]
+    i = int(name[2:-1])
     if name[0] == "W" and f"b[{i}]" in exact and f"b[{i}]" not in wrong:
-        return f"{UNKNOWN}; db[{i}] is right, so look at Z[{i}] first: dW[{i}] = Z[{i}]ᵀ D[{i}]"
+        return f"{UNKNOWN}; db[{i}] is right, so look at Z[{i}] first: dW[{i}] = {p.kind(i).says_weights(i)}"
     return UNKNOWN
 
 
@@ -99,7 +102,8 @@ def _stages(
     chosen: dict[str, Candidate],
 ) -> Iterator[list[Candidate]]:  # fmt: skip
     """Slips, from the plainest to the least likely; the last stages build on those before them."""
-    plain = chain(bias_slips(p, right), ratio_slips(p, given, right.gradients(), wrong), slips(p, f, right))
+    plain = chain(bias_slips(p, right), ratio_slips(p, given, right.gradients(), wrong), slips(p, f, right),
+                  norm_slips(p, f, right))  # fmt: skip
     yield [weigh(slip, given) for slip in plain]
     yield scaled(candidates, wrong)
     yield [weigh(slip, given) for slip in fitted(p, f, right, given, wrong)]
