@@ -127,6 +127,30 @@ def test_callbacks_of_scikit_learn():
     assert listener.states == ["setup", "fit", "epoch", "epoch", "epoch", "teardown"]
 
 
+class Iterations(Listener):
+    def on_fit_task_end(self, estimator, context, *, metadata, fitted_estimator):
+        self.states.append("end")
+        if metadata is None:  # of the iteration that never ran, or the fit
+            return False
+        self.losses.append(metadata["loss"])
+        self.scores.append(fitted_estimator.score(X, Y))
+        return len(self.losses) == self.last
+
+
+def test_callbacks_of_lbfgs():
+    for last, left_over in ((4, []), (99, ["lbfgs-iter", "end"])):
+        listener = Iterations(last)
+        estimator = classifier(solver="lbfgs", max_iter=7).set_callbacks(listener).fit(X, Y)
+        iterations = min(last, 7)
+        each = iterations * ["lbfgs-iter", "end"]
+        assert listener.states == ["setup", "fit", *each, *left_over, "end", "teardown"]
+        assert estimator.n_iter_ == len(listener.losses) == iterations
+        assert listener.losses[-1] == estimator.loss_
+        assert listener.losses == sorted(listener.losses, reverse=True)
+        assert listener.scores[-1] == estimator.score(X, Y)
+    assert np.array_equal(fit(solver="lbfgs", max_iter=7).coefs_[0], estimator.coefs_[0])
+
+
 def test_a_callback_that_comes_from_a_search():
     class Propagated(Listener):
         max_propagation_depth = None

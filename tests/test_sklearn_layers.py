@@ -97,3 +97,98 @@ def test_a_copy_has_the_layers_that_were_fitted():
     assert np.array_equal(pickle.loads(pickle.dumps(estimator)).predict_proba(X), values)
     assert not np.array_equal(estimator.fit(X, Y).predict_proba(X), values)
     assert not estimator.scales_
+
+
+# Dropout
+
+
+def test_dropout_stands_behind_each_hidden_layer():
+    estimator = fit(hidden_layer_sizes=(12, 8), dropout=[0.2, 0.5], layer_norm=True)
+    kinds = [layer.kind for layer in estimator.network_.layers]
+    assert kinds == 2 * ["dense", "layer_norm", "dropout"] + ["dense"]
+    assert [layer.p for layer in estimator.network_.layers if layer.kind == "dropout"] == [0.2, 0.5]
+    assert [W.shape for W in estimator.coefs_] == [(64, 12), (12, 8), (8, 10)]
+    assert estimator.n_layers_ == 4
+    for dropout, kinds in ((0.3, ["dense", "dropout"]), (0, ["dense"]), ([0, 0.3], ["dense", "dropout"])):
+        layers = fit(hidden_layer_sizes=(12, 8), dropout=dropout).network_.layers
+        assert [layer.kind for layer in layers[-1 - len(kinds) :]] == [*kinds, "dense"]
+
+
+def test_a_prediction_drops_nothing():
+    estimator = fit(hidden_layer_sizes=(12, 8), dropout=0.5, activation="tanh")
+    Z = X
+    for W, b in zip(estimator.coefs_[:-1], estimator.intercepts_[:-1], strict=True):
+        Z = np.tanh(Z @ W + b)
+    logits = Z @ estimator.coefs_[-1] + estimator.intercepts_[-1]
+    assert_close(estimator.transform(X), Z, 1e-12, "the last hidden layer")
+    for some in (X, X[:1]):
+        assert_close(estimator.predict_proba(some), bs.reference.softmax(logits)[: len(some)], 1e-12, "S")
+    x = X[:1].copy()
+    slopes = differences(lambda: estimator.network_.forward(x)[0, 3], x)
+    assert_close(estimator.input_gradients(X[:1])[0, 3], slopes[0], difference_error(64 * 12, 100.0), "∂Z[L]/∂X")
+
+
+def test_dropout_is_trained_as_a_network_is():
+    """The same masks, from the seed that the estimator has drawn; the loss that is reported is the training's."""
+    estimator = fit(dropout=0.4, learning_rate_init=0.01, **BY_HAND)
+    start = fit(dropout=0.4, max_iter=1, learning_rate_init=1e-300, shuffle=False)
+    network = start.network_
+    assert network._draws[0] == estimator.network_._draws[0] > 0
+    network._draws[1] = 0
+    history = network.fit(X, Y, epochs=5, batch_size=200, optimizer=bs.Adam(0.01, eps=1e-30), shuffle=False,
+                          progress=False)  # fmt: skip
+    for got, want in zip(estimator.coefs_, (W for W in network.W if W.size), strict=True):
+        assert_close(got, want, 1e-10, "W")
+    np.testing.assert_allclose(estimator.loss_curve_, history.loss, rtol=1e-9)
+
+
+def test_masks_come_from_the_random_state_and_the_weights_are_scikit_learns():
+    first, same, other = (fit(dropout=0.5, random_state=seed) for seed in (0, 0, 1))
+    assert first.loss_curve_ == same.loss_curve_ != other.loss_curve_
+    start = {"max_iter": 1, "learning_rate_init": 1e-300}
+    for got, want in zip(fit(dropout=0.5, **start).coefs_, fit(**start).coefs_, strict=True):
+        assert np.array_equal(got, want)
+    assert fit(dropout=0.0).loss_curve_ == fit().loss_curve_
+    assert fit(dropout=0.5, n_jobs=2).loss_curve_ == first.loss_curve_
+
+
+def test_dropout_goes_on_where_it_was():
+    """In a copy, too: the second half of a training is the same in all of them."""
+    whole = classifier(dropout=0.5, shuffle=False)
+    for _ in range(4):
+        whole.partial_fit(X, Y, classes=range(10))
+    half = classifier(dropout=0.5, shuffle=False)
+    for _ in range(2):
+        half.partial_fit(X, Y, classes=range(10))
+    for copied in (pickle.loads(pickle.dumps(half)), pickle.loads(pickle.dumps(copy.deepcopy(half)))):
+        for _ in range(2):
+            copied.partial_fit(X, Y)
+        assert copied.loss_curve_ == whole.loss_curve_
+    warm = fit(dropout=0.5, warm_start=True)
+    curve = list(warm.loss_curve_)
+    warm.fit(X, Y)
+    assert warm.loss_curve_[: len(curve)] == curve
+    assert warm.network_._draws[1] == 2 * 5 * 2
+
+
+def test_scores_of_early_stopping_drop_nothing():
+    estimator = classifier(dropout=0.5, early_stopping=True, max_iter=100, learning_rate_init=0.02)
+    estimator.fit(X[:200], Y[:200], X_val=X[200:], y_val=Y[200:])
+    assert estimator.score(X[200:], Y[200:]) == estimator.best_validation_score_
+    listener = Listener(last=3)
+    estimator = classifier(dropout=0.5).set_callbacks(listener).fit(X, Y)
+    assert listener.scores[-1] == estimator.score(X, Y)
+
+
+@pytest.mark.parametrize("dropout", [[0.5], [0.5, 1.0], ["half", 0.5], [0.5, True], [0.5, -0.1]], ids=str)
+def test_dropout_that_cannot_be(dropout):
+    with pytest.raises(ValueError, match="dropout must be at least 0 and below 1, or a list of such for each of 2"):
+        fit(hidden_layer_sizes=(12, 8), dropout=dropout)
+
+
+def test_dropout_needs_batches():
+    with pytest.raises(ValueError, match="dropout must be 0 with solver='lbfgs'"):
+        fit(dropout=0.5, solver="lbfgs")
+    for dropout in (1.0, -0.1, "half"):
+        with pytest.raises(ValueError, match="The 'dropout' parameter of MLPClassifier must be"):
+            fit(dropout=dropout)

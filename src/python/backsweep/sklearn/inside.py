@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from backsweep import functional
 from backsweep._checks import Array
+from backsweep.network import Network
 
-if TYPE_CHECKING:
-    from backsweep.network import Network
 
-# Of each kind of layer A from (Z, W, b), and the gradient by Z from (D, Z, W).
-FORWARD: dict[str, Callable[..., Array]] = {
-    "dense": functional.dense,
-    "layer_norm": functional.layer_norm,
+def _shift(network: Network, i: int) -> Array:
+    """β, which a layer that normalises always has."""
+    beta = network.b[i]
+    assert beta is not None
+    return beta
+
+
+# Of each kind of layer A[i] from Z[i] as in a prediction, and the gradient by Z[i] from D[i].
+FORWARD: dict[str, Callable[[Network, int, Array], Array]] = {
+    "dense": lambda net, i, Z: functional.dense(Z, net.W[i], net.b[i]),
+    "layer_norm": lambda net, i, Z: functional.layer_norm(Z, net.W[i], _shift(net, i)),
+    "dropout": lambda net, i, Z: Z,
 }
-BACKWARD: dict[str, Callable[..., Array]] = {
-    "dense": lambda D, Z, W: functional.dense_backward(D, Z, W)[0],
-    "layer_norm": lambda D, Z, W: functional.layer_norm_backward(D, Z, W)[0],
+BACKWARD: dict[str, Callable[[Network, int, Array, Array], Array]] = {
+    "dense": lambda net, i, D, Z: functional.dense_backward(D, Z, net.W[i])[0],
+    "layer_norm": lambda net, i, D, Z: functional.layer_norm_backward(D, Z, net.W[i])[0],
+    "dropout": lambda net, i, D, Z: D,
 }
 
 
 def values(network: Network, X: Array) -> tuple[list[Array], list[Array]]:
     """Z[0] = X, Z[1], ..., and A[0], A[1], ..., as in a prediction."""
     Z, A = [X], []
-    for W, b, layer in zip(network.W, network.b, network.layers, strict=True):
-        A.append(FORWARD[layer.kind](Z[-1], W, b))
+    for i, layer in enumerate(network.layers):
+        A.append(FORWARD[layer.kind](network, i, Z[-1]))
         Z.append(getattr(functional, layer.activation)(A[-1]))
     return Z, A
 
@@ -42,6 +49,6 @@ def slopes(network: Network, X: Array) -> Array:
         G[:, k] = 1
         for i in reversed(range(len(network.layers))):
             D = getattr(functional, f"{network.layers[i].activation}_backward")(G, A[i])
-            G = BACKWARD[network.layers[i].kind](D, Z[i], network.W[i])
+            G = BACKWARD[network.layers[i].kind](network, i, D, Z[i])
         J[:, k] = G
     return J

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from backsweep.sklearn.stochastic import Rows
 
 
+class Stopped(Exception):
+    """By a callback: SciPy before 1.11 knows no other way out."""
+
+
 def minimise(estimator: Perceptron, network: Network, rows: Rows) -> None:
     """Leave in the network the parameters that L-BFGS comes to."""
     objective = estimator._objective()
@@ -41,19 +45,38 @@ def minimise(estimator: Perceptron, network: Network, rows: Rows) -> None:
                 squares += float((W * W).sum())
         return objective.loss_factor * loss + constant + decay / 2 * squares, dtheta
 
+    told = estimator._told(rows, "lbfgs-iter", estimator.max_iter + 1)
+    iterations = 0
+
+    def iterated(theta: Array) -> None:
+        nonlocal iterations
+        iterations += 1
+        estimator.loss_, _ = value_and_gradient(theta)
+        if told.round_ends():
+            raise Stopped
+        told.round_begins()
+
     verbose: Any = estimator.verbose
-    found = scipy.optimize.minimize(
-        value_and_gradient,
-        network.theta.copy(),
-        method="L-BFGS-B",
-        jac=True,
-        options={
-            "maxfun": estimator.max_fun,
-            "maxiter": estimator.max_iter,
-            "gtol": estimator.tol,
-            **_get_additional_lbfgs_options_dict("iprint", 1 if verbose is True or verbose >= 1 else -1),
-        },
-    )
-    estimator.n_iter_ = _check_optimize_result("lbfgs", found, estimator.max_iter)
-    estimator.loss_ = found.fun
-    network.theta[:] = found.x
+    told.round_begins()
+    try:
+        found = scipy.optimize.minimize(
+            value_and_gradient,
+            network.theta.copy(),
+            method="L-BFGS-B",
+            jac=True,
+            callback=iterated if told.listens else None,
+            options={
+                "maxfun": estimator.max_fun,
+                "maxiter": estimator.max_iter,
+                "gtol": estimator.tol,
+                **_get_additional_lbfgs_options_dict("iprint", 1 if verbose is True or verbose >= 1 else -1),
+            },
+        )
+    except Stopped:
+        estimator.n_iter_ = iterations
+    else:
+        told.round_never_ran()
+        estimator.n_iter_ = _check_optimize_result("lbfgs", found, estimator.max_iter)
+        estimator.loss_ = found.fun
+        network.theta[:] = found.x
+    told.fit_ends()

@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from backsweep import _core
 from backsweep._checks import Array
-from backsweep.layers import Dense, Layer, LayerNorm
+from backsweep.layers import Dense, Dropout, Layer, LayerNorm
 from backsweep.network import Network
 from backsweep.sklearn import inside
 from backsweep.sklearn.lbfgs import minimise
@@ -38,6 +38,7 @@ OUTPUTS: dict[str, Callable[[Array], Array]] = {
     "identity": lambda Z: Z,
 }
 LISTS = ("coefs_", "intercepts_", "scales_", "shifts_")  # the attributes that are views of the network's parameters
+BESIDE = ("_draws",)  # and what else the network keeps from one step to the next
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -78,6 +79,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "layer_norm": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "coefs_init": [list, tuple, None],
@@ -112,6 +114,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     n_iter_no_change: float
     max_fun: int
     layer_norm: bool
+    dropout: Any
     weight_decay: float
     clip_norm: float | None
     coefs_init: Any
@@ -240,13 +243,29 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             )
         return list(self.activation)
 
+    def _dropout(self, n_hidden: int) -> list[float]:
+        """The share of each hidden layer's units that a step of training leaves out."""
+        listed = isinstance(self.dropout, (list, tuple))
+        shares = list(self.dropout) if listed else [self.dropout] * n_hidden
+        fits = [isinstance(p, Real) and not isinstance(p, bool) and 0 <= float(p) < 1 for p in shares]
+        if len(shares) != n_hidden or not all(fits):
+            raise ValueError(
+                f"dropout must be at least 0 and below 1, or a list of such for each of {n_hidden} hidden layers, "
+                f"got {self.dropout!r}"
+            )
+        if any(shares) and self.solver == "lbfgs":
+            raise ValueError(f"dropout must be 0 with solver='lbfgs', which needs one function, got {self.dropout!r}")
+        return [float(p) for p in shares]
+
     def _layers(self, widths: list[int]) -> list[int | Layer]:
-        """The network's layers: each hidden one is an affine map, what normalises it, and σ."""
+        """The network's layers: each hidden one is an affine map, what normalises it, σ, and what drops units."""
         *hidden, n_out = widths[1:]
         layers: list[int | Layer] = [widths[0]]
-        for width, name in zip(hidden, self._activations(len(hidden)), strict=True):
+        shares = self._dropout(len(hidden))
+        for width, name, p in zip(hidden, self._activations(len(hidden)), shares, strict=True):
             sigma = {"logistic": "sigmoid"}.get(name, name)
             layers += [Dense(width, "identity"), LayerNorm(sigma)] if self.layer_norm else [Dense(width, sigma)]
+            layers += [Dropout(p)] if p > 0 else []
         return [*layers, Dense(n_out, "identity")]
 
     def _initialise(self, widths: list[int], dtype: np.dtype[Any]) -> None:
@@ -265,10 +284,13 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             self.intercepts_.append(b.astype(dtype, copy=False))
         self._take_initial("coefs_init", self.coefs_init, self.coefs_)
         self._take_initial("intercepts_init", self.intercepts_init, self.intercepts_)
+        self.__dict__.pop("_beside", None)
         self._build(self._layers(widths), dtype)
         self.scales_, self.shifts_ = self._views[2:]
         self._restore_network()
         self._take_views()
+        if any(isinstance(layer, Dropout) for layer in self._chain):  # a draw more than scikit-learn's
+            self._network._draws[0] = self._random_state.randint(np.iinfo(np.int32).max)
         self.__dict__.pop("validation_loss_curve_", None)
         if self.solver in STOCHASTIC:
             self.loss_curve_: list[float] = []
@@ -324,8 +346,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     def _threads(self) -> int:
         return self.n_jobs if self.n_jobs is not None and self.n_jobs > 0 else 0
 
-    def _told(self, rows: Rows) -> Untold:
-        return Told(self, rows) if getattr(self, "_skl_callbacks", None) else Untold()
+    def _told(self, rows: Rows, name: str, most: int) -> Untold:
+        return Told(self, rows, name, most) if getattr(self, "_skl_callbacks", None) else Untold()
 
     def _snapshot(self) -> dict[str, Any]:
         """The estimator as it stands, for a callback that wants to predict with it."""
@@ -368,6 +390,9 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             if [layer.width for layer in chain[1:] if isinstance(layer, Dense)] != [n_out for _, n_out in shapes]:
                 chain = self._layers([shapes[0][0], *(n_out for _, n_out in shapes)])
             self._build([shapes[0][0], *chain[1:]], self.coefs_[0].dtype)
+            for name, array in self.__dict__.pop("_beside", {}).items():
+                if array.shape == getattr(self._network, name).shape:
+                    getattr(self._network, name)[:] = array
         # Arrays that a user has put into the lists count from now on.
         for name, views in zip(LISTS, self._views, strict=True):
             for array, view in zip(self.__dict__.get(name, views), views, strict=True):
@@ -384,8 +409,14 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         for name, views in zip(LISTS, self._views, strict=True):
             setattr(self, name, list(views))
 
-    def _copies(self) -> dict[str, list[Array]]:
-        return {name: [array.copy() for array in self.__dict__[name]] for name in LISTS if name in self.__dict__}
+    def _copies(self) -> dict[str, Any]:
+        """The arrays as they stand, and what the network keeps beside them."""
+        copies: dict[str, Any] = {name: [array.copy() for array in self.__dict__[name]] for name in LISTS
+                                  if name in self.__dict__}  # fmt: skip
+        network = self.__dict__.get("_network")
+        if network is not None:
+            copies["_beside"] = {name: getattr(network, name).copy() for name in BESIDE}
+        return copies
 
     def _rows(self, X: Any) -> Array:
         """X as dense rows that a fitted network takes."""
@@ -475,8 +506,10 @@ def parameters_of(network: Network) -> tuple[list[Array], ...]:
     """The arrays behind each of `LISTS`: those of affine layers, then γ and β of normalising ones."""
     lists: tuple[list[Array], ...] = ([], [], [], [])
     for W, b, layer in zip(network.W, network.b, network.layers, strict=True):
+        if layer.kind == "dropout":
+            continue
         first = 0 if layer.kind == "dense" else 2
-        assert b is not None  # all of an estimator's layers have one
+        assert b is not None  # all of an estimator's others have one
         lists[first].append(W)
         lists[first + 1].append(b)
     return lists

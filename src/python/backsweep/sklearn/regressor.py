@@ -35,6 +35,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Also a function of the step, counted from 0, that gives the learning rate.
     layer_norm : bool
         Put a `LayerNorm` between each hidden layer's affine map and its σ.
+    dropout : float or list of float
+        The share of a hidden layer's units that each step of training leaves out, as `Dropout` does; a list has
+        one for each. With solver="sgd" or "adam".
     weight_decay : float
         Decoupled weight decay of all parameters, with solver="adam" (Loshchilov and Hutter, 2019); `alpha` is
         a penalty in the loss.
@@ -90,6 +93,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         layer_norm: bool = False,
+        dropout: Any = 0.0,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         coefs_init: Any = None,

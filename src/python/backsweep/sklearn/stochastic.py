@@ -223,12 +223,12 @@ def train(estimator: Perceptron, network: Network, rows: Rows, validation: Rows 
     epochs = Epochs(estimator, network, descent, rows, size)
     stopping = Stopping(estimator, validation)
     order = np.arange(m)
-    told = estimator._told(rows)
+    told = estimator._told(rows, "epoch", estimator.max_iter)
     with progress_bar(estimator.progress, estimator.max_iter, "epoch") as bar:
         try:
             estimator.n_iter_ = 0
             for _ in range(estimator.max_iter):
-                told.epoch_begins()
+                told.round_begins()
                 if estimator.shuffle:
                     order = shuffled(order, estimator._random_state)
                 estimator.loss_ = epochs.run(order if estimator.shuffle else None)
@@ -243,7 +243,7 @@ def train(estimator: Perceptron, network: Network, rows: Rows, validation: Rows 
                     estimator._record_validation_loss(validation)
                 stopping.update(network)
                 descent.epoch_ends(estimator.t_)
-                if told.epoch_ends():
+                if told.round_ends():
                     break
                 if estimator._no_improvement_count > estimator.n_iter_no_change:
                     if descent.stops(stopping.message(), estimator.verbose):
