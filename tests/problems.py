@@ -112,6 +112,27 @@ def exactly(*arrays):
     return [exact(array).value for array in arrays]
 
 
+def batch_norm_calls(rng, m, n, dtype, is_backward):
+    """Columns with a mean and a deviation of their own; their statistics err as sums of m terms do."""
+    Z = (rng.normal(size=(m, n)) * rng.uniform(0.05, 2, size=n) + rng.normal(size=n)).astype(dtype)
+    D, gamma_, beta = (rng.normal(size=shape).astype(dtype) for shape in ((m, n), n, n))
+    exact_Z = Z.astype(np.float64)
+    r = 1 / np.sqrt(exact_Z.var(axis=0) + 1e-5)
+    Zhat = np.abs((exact_Z - exact_Z.mean(axis=0)) * r)
+    unit = 4 * gamma(m + FORMULA, dtype)
+    of_Zhat = unit * (np.abs(exact_Z).max(axis=0) * r * (1 + Zhat) + Zhat)
+    if not is_backward:
+        yield (Z, gamma_, beta), {}, [np.abs(gamma_) * of_Zhat + unit * np.abs(beta)]
+        return
+    size, largest = np.abs(D), of_Zhat.max(axis=0)
+    along = (size * Zhat).mean(axis=0)
+    dgamma = (size * (of_Zhat + unit * Zhat)).sum(axis=0)
+    G = np.abs(gamma_) * r * (
+        (unit + largest) * (size + size.mean(axis=0) + Zhat * along) + of_Zhat * along + Zhat * dgamma / m
+    )  # fmt: skip
+    yield (D, Z, gamma_), {}, [G, dgamma, unit * size.sum(axis=0)]
+
+
 def function_calls(name, m, k, dtype):
     """Arguments for a function of `bs.functional`, and the bounds for its results."""
     rng = np.random.default_rng([m, k])
@@ -154,6 +175,9 @@ def function_calls(name, m, k, dtype):
             Z = np.where(rng.random((m, k)) < 0.5, -1, 1) * rng.uniform(0.5, 2, size=(m, k))
             if m * k > 1 or p == 0:  # one entry may be dropped
                 yield (Z.astype(dtype), p), place, [gamma(4, dtype) * np.abs(Z) / (1 - p)]
+    elif base == "batch_norm":
+        if m > 1:  # one row has no variance
+            yield from batch_norm_calls(rng, m, k, dtype, is_backward)
     elif base == "dense":
         for sigma in ACTIVATIONS:
             n = k + 2

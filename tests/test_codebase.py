@@ -36,6 +36,7 @@ LEVELS = [
     [
         "kernels/activation",
         "kernels/dots",
+        "kernels/batch_normalisation",
         "kernels/dropout",
         "kernels/loss",
         "kernels/normalisation",
@@ -47,7 +48,7 @@ LEVELS = [
     ],
     ["kernels/kernels"],
     ["layer", "occupied"],
-    ["dense", "dropout", "layer_norm"],
+    ["batch_norm", "dense", "dropout", "layer_norm"],
     ["workspace", "layers"],
     ["network", "functional"],
     ["step"],

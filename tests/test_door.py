@@ -14,6 +14,7 @@ from backsweep import _core
 
 LAYERS = [(4, 5, "tanh", True, "dense", 0.0), (5, 3, "identity", True, "dense", 0.0)]
 SIZE = 4 * 5 + 5 + 5 * 3 + 3
+NONE = np.zeros(0, dtype=np.float32)  # buffers of a network that has none
 M = 12
 
 RNG = np.random.default_rng(0)
@@ -88,7 +89,7 @@ def test_two_dtypes_are_not_mixed():
         with pytest.raises(TypeError, match="incompatible"):
             _core.activation_backward("relu", G, A)
     with pytest.raises(TypeError, match="incompatible"):
-        _core.Network_float64(LAYERS, "huber").forward(f32(SIZE), X, None, None, 1)
+        _core.Network_float64(LAYERS, "huber").forward(f32(SIZE), NONE, X, None, None, 1)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_no_rows_are_no_error_where_there_is_nothing_to_divide_by():
     assert G.shape == (0, 4)
     assert (dW == np.zeros((4, 2))).all()
     assert (db == np.zeros(2)).all()
-    assert network().forward(f32(SIZE), X[:0], None, None, 1).shape == (0, 3)
+    assert network().forward(f32(SIZE), NONE, X[:0], None, None, 1).shape == (0, 3)
     for name in ("float32", "float64"):
         assert getattr(_core, f"first_nonfinite_{name}")(X[:0]) is None
 
@@ -264,13 +265,13 @@ class Calls:
     def __init__(self, loss="softmax_cross_entropy"):
         self.network = network(loss)
         self.arguments = {
-            "theta": f32(SIZE), "X": X, "y": LABELS, "labels": True, "sample_weight": None, "mean": None,
-            "scale": None, "n_threads": 1,
+            "theta": f32(SIZE), "buffers": NONE, "X": X, "y": LABELS, "labels": True, "sample_weight": None,
+            "mean": None, "scale": None, "n_threads": 1,
         }  # fmt: skip
 
     def forward(self, **changes):
         a = self.arguments | changes
-        return self.network.forward(a["theta"], a["X"], a["mean"], a["scale"], a["n_threads"])
+        return self.network.forward(a["theta"], a["buffers"], a["X"], a["mean"], a["scale"], a["n_threads"])
 
     def evaluate(self, **changes):
         return self.network.evaluate(**self.arguments | changes)
@@ -303,6 +304,9 @@ WRONG_ROWS = [
     {"theta": np.ones(SIZE)},
     {"theta": f32(2 * SIZE)[::2]},
     {"theta": None},
+    {"buffers": None},
+    {"buffers": f32(1)},
+    {"buffers": np.zeros(0)},
     {"X": X[:, :3]},
     {"X": X[0]},
     {"X": X[np.newaxis]},
@@ -555,7 +559,7 @@ def test_a_wrong_number_reaches_the_loss(sigma, loss, dtype):
     y = np.full((M, 3), 1 / 3)
 
     def loss_of(theta, rows):
-        return net.evaluate(theta, rows, y, False, None, None, None, 1)[0]
+        return net.evaluate(theta, theta[:0], rows, y, False, None, None, None, 1)[0]
 
     assert np.isfinite(loss_of(healthy, X))
     for i in range(net.parameters):
@@ -706,7 +710,7 @@ def one():
     T = choice([np.float32, np.float64])
     name = np.dtype(T).name
     m, n, k = (int(choice([0, 1, 3, 3, 8, 20])) for _ in range(3))
-    which = rng.integers(10)
+    which = rng.integers(11)
     if which == 0:
         call(_core.activation_backward, {"sigma": choice(_core.activations), "G": exact(m, n), "A": exact(m, n)})
     elif which == 1:
@@ -722,6 +726,10 @@ def one():
         states = [exact(n) for _ in range(rng.integers(4))]
         call(_core.optimizer_update, {"theta": exact(n), "dtheta": exact(n), "state": states, "settings": settings(),
                                       "learning_rate": choice(REALS), "step": int(choice([0, 1, 1000]))})
+    elif which == 10:
+        function = choice([_core.batch_norm, _core.batch_norm_backward])
+        first = {"beta": exact(n)} if function is _core.batch_norm else {"D": exact(m, n)}
+        call(function, {"Z": exact(m, n), "gamma": exact(n), **first})
     elif which == 9:
         call(_core.dropout, {"Z": exact(m, n), "p": choice([0.0, 0.5, *REALS]), "seed": int(choice(NUMBERS)),
                              "step": int(choice(NUMBERS)), "layer": int(choice(NUMBERS))})
@@ -733,7 +741,10 @@ def one():
             call(getattr(_core, f"Network_{name}"), {"layers": layers, "loss": loss})
         network = getattr(_core, f"Network_{name}")(layers, loss)
         assert network.parameters == size(layers)
-        arguments = {"theta": exact(size(layers)), **data(layers, loss), "n_threads": int(choice([0, 1, 2]))}
+        buffers = rng.uniform(size=sum(2 * b for _, b, _, _, kind, _ in layers if kind == "batch_norm")).astype(T)
+        assert network.buffers == len(buffers)
+        arguments = {"theta": exact(size(layers)), "buffers": buffers, **data(layers, loss),
+                     "n_threads": int(choice([0, 1, 2]))}
         if which == 6:
             call(network.loss_and_gradients, {**arguments, "training": bool(rng.integers(2)),
                                               "draws": rng.integers(9, size=2), "wants_dX": bool(rng.integers(2))})

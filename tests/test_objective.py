@@ -18,7 +18,7 @@ def trained(
     """The sums of the last epoch; the network's parameters are trained."""
     X, y, w = data
     trainer = network._backend.trainer(
-        network._network, network.theta, list(state), settings, X, y, y.ndim == 1, w, None, None,
+        network._network, network.theta, network.buffers, list(state), settings, X, y, y.ndim == 1, w, None, None,
         batch_size or len(X), n_threads, FACTOR, PENALTY, loss_cap, network._draws,
     )  # fmt: skip
     steps = np.zeros(1, dtype=np.int64)

@@ -303,16 +303,16 @@ def data(n):
 
 def train(n):
     rows, labels = data(n)
-    trainer = _core.Trainer_float32(net._network, net.theta, [], {"kind": "sgd"}, rows, labels, True, None, None, None,
-                                    100, 1, 1.0, 0.0, np.inf, net._draws)
+    trainer = _core.Trainer_float32(net._network, net.theta, net.buffers, [], {"kind": "sgd"}, rows, labels, True, None,
+                                    None, None, 100, 1, 1.0, 0.0, np.inf, net._draws)
     trainer.run(None, 0, np.zeros(n), np.zeros(1, dtype=np.int64), np.zeros(5), 1e9)
 
 calls = {
     "fit": train,
-    "forward": lambda n: net._network.forward(net.theta, data(n)[0], None, None, 1),
-    "evaluate": lambda n: net._network.evaluate(net.theta, *data(n), True, None, None, None, 1),
-    "gradients": lambda n: net._network.loss_and_gradients(net.theta, *data(n), True, None, None, None, True,
-                                                           net._draws, False, 1),
+    "forward": lambda n: net._network.forward(net.theta, net.buffers, data(n)[0], None, None, 1),
+    "evaluate": lambda n: net._network.evaluate(net.theta, net.buffers, *data(n), True, None, None, None, 1),
+    "gradients": lambda n: net._network.loss_and_gradients(net.theta, net.buffers, *data(n), True, None, None, None,
+                                                           True, net._draws, False, 1),
     "first_nonfinite": lambda n: _core.first_nonfinite_float32(data(n)[0]),
 }
 thread = threading.Thread(target=tick)

@@ -53,6 +53,21 @@ Data<T> data_of(const Network<T>& network, const py::array& X, const py::array& 
   return data;
 }
 
+// Running statistics: those of all layers, one after another.
+template <class T>
+const T* buffers_of(const Network<T>& network, const Array<T>& buffers) {
+  return vector(buffers, "buffers", network.buffers());
+}
+
+// A training pass over one row would have no variance to divide by.
+template <class T>
+void require_rows(const Network<T>& network, std::size_t rows, const char* name) {
+  if (rows < network.fewest_rows()) {
+    refuse(name, "leave each batch at least " + std::to_string(network.fewest_rows()) + " rows",
+           std::to_string(rows));
+  }
+}
+
 template <class T>
 const T* parameters(const Network<T>& network, const Array<T>& theta) {
   return vector(theta, "theta", network.parameters());

@@ -146,6 +146,43 @@ Array<T> dropout(const Array<T>& Z, double p, std::uint64_t seed, std::uint64_t 
   return Z_next;
 }
 
+// Rows of which each column has a variance.
+template <class T>
+Matrix<const T> batch(const Array<T>& Z) {
+  const auto Z_view = matrix(Z, "Z");
+  if (Z_view.rows < 2 || Z_view.cols == 0)
+    refuse("Z", "have at least two rows and one column", shape_text(Z));
+  return Z_view;
+}
+
+template <class T>
+Array<T> batch_norm(const Array<T>& Z, const Array<T>& gamma, const Array<T>& beta) {
+  const auto Z_view = batch(Z);
+  const T* gamma_data = vector(gamma, "gamma", Z_view.cols);
+  const T* beta_data = vector(beta, "beta", Z_view.cols);
+  auto A = new_matrix<T>(Z_view.rows, Z_view.cols);
+  const auto A_view = writable(A);
+  const py::gil_scoped_release nogil;
+  functional::batch_norm<T>(Z_view, gamma_data, beta_data, A_view);
+  return A;
+}
+
+template <class T>
+py::tuple batch_norm_gradients(const Array<T>& D, const Array<T>& Z, const Array<T>& gamma) {
+  const auto Z_view = batch(Z);
+  const auto D_view = matrix(D, "D", Z_view.rows, Z_view.cols);
+  const T* gamma_data = vector(gamma, "gamma", Z_view.cols);
+  auto G = new_matrix<T>(Z_view.rows, Z_view.cols);
+  auto dgamma = Array<T>(gamma.size()), dbeta = Array<T>(gamma.size());
+  const auto G_view = writable(G);
+  T *dgamma_data = dgamma.mutable_data(), *dbeta_data = dbeta.mutable_data();
+  {
+    const py::gil_scoped_release nogil;
+    functional::batch_norm_backward<T>(D_view, Z_view, gamma_data, G_view, dgamma_data, dbeta_data);
+  }
+  return py::make_tuple(G, dgamma, dbeta);
+}
+
 // Targets of either form: labels where y is an array of int64 of one dimension, else values.
 template <class T>
 struct TargetArguments {
@@ -219,6 +256,8 @@ void register_for(py::module_& module) {
              exactly("b").none(true), py::arg("sigma"));
   module.def("layer_norm", &layer_norm<T>, exactly("Z"), exactly("gamma"), exactly("beta"));
   module.def("layer_norm_backward", &layer_norm_gradients<T>, exactly("D"), exactly("Z"), exactly("gamma"));
+  module.def("batch_norm", &batch_norm<T>, exactly("Z"), exactly("gamma"), exactly("beta"));
+  module.def("batch_norm_backward", &batch_norm_gradients<T>, exactly("D"), exactly("Z"), exactly("gamma"));
   module.def("dropout", &dropout<T>, exactly("Z"), py::arg("p"), py::arg("seed"), py::arg("step"),
              py::arg("layer"));
   module.def("softmax", &softmax_rows<T>, exactly("Z"));

@@ -47,17 +47,18 @@ std::unique_ptr<Network<T>> make_network(const std::vector<Spec>& specs, const s
 }
 
 template <class T>
-Array<T> network_forward(const Network<T>& network, const Array<T>& theta, const py::array& X,
-                         const std::optional<Vector64>& mean, const std::optional<Vector64>& scale,
-                         std::size_t n_threads) {
+Array<T> network_forward(const Network<T>& network, const Array<T>& theta, const Array<T>& buffers,
+                         const py::array& X, const std::optional<Vector64>& mean,
+                         const std::optional<Vector64>& scale, std::size_t n_threads) {
   const Source rows = inputs(network, X);
   const auto standardised = standardisation(network, mean, scale);
   const T* theta_data = parameters(network, theta);
+  const T* buffer_data = buffers_of(network, buffers);
   auto Z = new_matrix<T>(rows.rows, network.n_out());
   const auto Z_view = writable(Z);
   {
     const py::gil_scoped_release nogil;
-    forward<T>(network, theta_data, rows, standardised, Z_view, n_threads);
+    forward<T>(network, theta_data, buffer_data, rows, standardised, Z_view, n_threads);
   }
   return Z;
 }
@@ -65,7 +66,8 @@ Array<T> network_forward(const Network<T>& network, const Array<T>& theta, const
 // The same for the caller who asks for few rows often, and whose time goes into checks: None unless X is an
 // ordinary array of at most few_rows finite rows, and the work too short for others to wait for the GIL.
 template <class T>
-py::object network_forward_few(const Network<T>& network, const Array<T>& theta, py::handle X) {
+py::object network_forward_few(const Network<T>& network, const Array<T>& theta, const Array<T>& buffers,
+                               py::handle X) {
   constexpr double short_work = 4e6;  // in flops: some tenths of a millisecond
   // No subclass: a masked array is refused elsewhere.
   const bool is_array = reinterpret_cast<PyObject*>(Py_TYPE(X.ptr())) ==
@@ -82,37 +84,42 @@ py::object network_forward_few(const Network<T>& network, const Array<T>& theta,
     if (!std::isfinite(*x)) return py::none();
   }
   const T* theta_data = parameters(network, theta);
+  const T* buffer_data = buffers_of(network, buffers);
   auto Z = new_matrix<T>(view.rows, network.n_out());
-  forward_few<T>(network, theta_data, view, writable(Z));
+  forward_few<T>(network, theta_data, buffer_data, view, writable(Z));
   return Z;
 }
 
 template <class T>
-py::tuple network_evaluate(const Network<T>& network, const Array<T>& theta, const py::array& X,
-                           const py::array& y, bool labels, const std::optional<py::array>& sample_weight,
-                           const std::optional<Vector64>& mean, const std::optional<Vector64>& scale,
-                           std::size_t n_threads) {
+py::tuple network_evaluate(const Network<T>& network, const Array<T>& theta, const Array<T>& buffers,
+                           const py::array& X, const py::array& y, bool labels,
+                           const std::optional<py::array>& sample_weight, const std::optional<Vector64>& mean,
+                           const std::optional<Vector64>& scale, std::size_t n_threads) {
   const Data<T> data = data_of(network, X, y, labels, sample_weight, mean, scale);
   const T* theta_data = parameters(network, theta);
+  const T* buffer_data = buffers_of(network, buffers);
   Evaluation result;
   {
     const py::gil_scoped_release nogil;
-    result = evaluate<T>(network, theta_data, data, n_threads);
+    result = evaluate<T>(network, theta_data, buffer_data, data, n_threads);
   }
   require(result.input_valid);
   return py::make_tuple(result.loss, result.accuracy);
 }
 
 template <class T>
-py::tuple network_gradients(const Network<T>& network, const Array<T>& theta, const py::array& X,
-                            const py::array& y, bool labels, const std::optional<py::array>& sample_weight,
+py::tuple network_gradients(const Network<T>& network, const Array<T>& theta, const Array<T>& buffers,
+                            const py::array& X, const py::array& y, bool labels,
+                            const std::optional<py::array>& sample_weight,
                             const std::optional<Vector64>& mean, const std::optional<Vector64>& scale,
                             bool training, const Array<std::int64_t>& draws, bool wants_dX,
                             std::size_t n_threads) {
   const Data<T> data = data_of(network, X, y, labels, sample_weight, mean, scale);
   if (data.X.rows > INT_MAX) refuse("X", "have fewer than 2**31 rows", shape_text(X));
-  const Pass pass = training ? training_pass(draws_of(draws)) : Pass{};
+  if (training) require_rows(network, data.X.rows, "X");
   const T* theta_data = parameters(network, theta);
+  const T* buffer_data = buffers_of(network, buffers);
+  const Pass<T> pass = training ? training_pass(draws_of(draws), buffer_data) : prediction_pass(buffer_data);
   auto dtheta = Array<T>(static_cast<py::ssize_t>(network.parameters()));
   T* dtheta_data = dtheta.mutable_data();
   auto dX = wants_dX ? new_matrix<T>(data.X.rows, network.n_in()) : Array<T>();
@@ -142,14 +149,17 @@ void register_for(py::module_& module, const std::string& dtype) {
   module.def(("Network_" + dtype).c_str(), &make_network<T>, py::arg("layers"), py::arg("loss"));
   py::class_<Network<T>>(module, ("_Network_" + dtype).c_str(), made_by_functions())
       .def_property_readonly("parameters", &Network<T>::parameters)
-      .def("forward", &network_forward<T>, exactly("theta"), exactly("X"), py::arg("mean"), py::arg("scale"),
-           py::arg("n_threads"))
-      .def("forward_few", &network_forward_few<T>, exactly("theta"), py::arg("X"))
-      .def("evaluate", &network_evaluate<T>, exactly("theta"), exactly("X"), exactly("y"), py::arg("labels"),
-           exactly("sample_weight").none(true), py::arg("mean"), py::arg("scale"), py::arg("n_threads"))
-      .def("loss_and_gradients", &network_gradients<T>, exactly("theta"), exactly("X"), exactly("y"),
+      .def_property_readonly("buffers", &Network<T>::buffers)
+      .def("forward", &network_forward<T>, exactly("theta"), exactly("buffers"), exactly("X"),
+           py::arg("mean"), py::arg("scale"), py::arg("n_threads"))
+      .def("forward_few", &network_forward_few<T>, exactly("theta"), exactly("buffers"), py::arg("X"))
+      .def("evaluate", &network_evaluate<T>, exactly("theta"), exactly("buffers"), exactly("X"), exactly("y"),
            py::arg("labels"), exactly("sample_weight").none(true), py::arg("mean"), py::arg("scale"),
-           py::arg("training"), exactly("draws"), py::arg("wants_dX"), py::arg("n_threads"));
+           py::arg("n_threads"))
+      .def("loss_and_gradients", &network_gradients<T>, exactly("theta"), exactly("buffers"), exactly("X"),
+           exactly("y"), py::arg("labels"), exactly("sample_weight").none(true), py::arg("mean"),
+           py::arg("scale"), py::arg("training"), exactly("draws"), py::arg("wants_dX"),
+           py::arg("n_threads"));
   module.def(("first_nonfinite_" + dtype).c_str(), &first_nonfinite<T>, exactly("X"));
 }
 

@@ -79,6 +79,7 @@ template <class T>
 struct BoundTrainer {
   py::object network_object;
   Array<T> theta;
+  Array<T> buffers;
   std::vector<Array<T>> state;
   Array<std::int64_t> draws;
   std::vector<py::object> inputs;
@@ -87,10 +88,11 @@ struct BoundTrainer {
 
 template <class T>
 std::unique_ptr<BoundTrainer<T>> make_trainer(
-    const py::object& network_object, Array<T> theta, std::vector<Array<T>> state, const py::dict& settings,
-    const py::array& X, const py::array& y, bool labels, const std::optional<py::array>& sample_weight,
-    const std::optional<Vector64>& mean, const std::optional<Vector64>& scale, std::size_t batch_size,
-    std::size_t n_threads, double loss_factor, double penalty, double loss_cap, Array<std::int64_t> draws) {
+    const py::object& network_object, Array<T> theta, Array<T> buffers, std::vector<Array<T>> state,
+    const py::dict& settings, const py::array& X, const py::array& y, bool labels,
+    const std::optional<py::array>& sample_weight, const std::optional<Vector64>& mean,
+    const std::optional<Vector64>& scale, std::size_t batch_size, std::size_t n_threads, double loss_factor,
+    double penalty, double loss_cap, Array<std::int64_t> draws) {
   const auto& network = network_object.cast<const Network<T>&>();
   Data<T> data = data_of(network, X, y, labels, sample_weight, mean, scale);
   if (batch_size < 1 || batch_size > INT_MAX)
@@ -100,7 +102,10 @@ std::unique_ptr<BoundTrainer<T>> make_trainer(
   if (!std::isfinite(loss_factor)) refuse("loss_factor", "be finite", std::to_string(loss_factor));
   if (!(std::isfinite(penalty) && penalty >= 0))
     refuse("penalty", "be finite and at least 0", std::to_string(penalty));
+  const std::size_t whole = std::min(batch_size, data.X.rows), left = data.X.rows % whole;
+  require_rows(network, left > 0 ? left : whole, "batch_size");
   T* theta_data = writable_vector(theta, "theta", network.parameters());
+  T* buffer_data = writable_vector(buffers, "buffers", network.buffers());
   draws_of(draws);
   writable_vector(draws, "draws", 2);
   const OptimizerSettings s = settings_of(settings);
@@ -108,10 +113,11 @@ std::unique_ptr<BoundTrainer<T>> make_trainer(
   return std::unique_ptr<BoundTrainer<T>>(
       new BoundTrainer<T>{network_object,
                           theta,
+                          buffers,
                           state,
                           draws,
                           {X, y, py::cast(sample_weight), py::cast(mean), py::cast(scale)},
-                          Trainer<T>(network, s, theta_data, states, data, batch_size, n_threads,
+                          Trainer<T>(network, s, theta_data, buffer_data, states, data, batch_size, n_threads,
                                      Objective{loss_factor, penalty})});
 }
 
@@ -166,10 +172,10 @@ py::tuple trainer_run(BoundTrainer<T>& bound, const std::optional<Array<std::int
 template <class T>
 void register_for(py::module_& module, const std::string& dtype) {
   module.def(("Trainer_" + dtype).c_str(), &make_trainer<T>, py::arg("network"), exactly("theta"),
-             exactly("state"), py::arg("settings"), exactly("X"), exactly("y"), py::arg("labels"),
-             exactly("sample_weight").none(true), py::arg("mean"), py::arg("scale"), py::arg("batch_size"),
-             py::arg("n_threads"), py::arg("loss_factor"), py::arg("penalty"), py::arg("loss_cap"),
-             exactly("draws"));
+             exactly("buffers"), exactly("state"), py::arg("settings"), exactly("X"), exactly("y"),
+             py::arg("labels"), exactly("sample_weight").none(true), py::arg("mean"), py::arg("scale"),
+             py::arg("batch_size"), py::arg("n_threads"), py::arg("loss_factor"), py::arg("penalty"),
+             py::arg("loss_cap"), exactly("draws"));
   py::class_<BoundTrainer<T>>(module, ("_Trainer_" + dtype).c_str(), made_by_functions())
       .def_property_readonly("steps_in_epoch",
                              [](const BoundTrainer<T>& b) { return b.trainer.steps_in_epoch(); })

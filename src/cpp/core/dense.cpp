@@ -91,19 +91,19 @@ bool Dense<T>::omits_zeros() const {
 
 template <class T>
 void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-                       const Pass& pass) const {
+                       const Pass<T>& pass) const {
   dense_forward<T>(sigma_, Z, pass.occupied, W(theta), b(theta), A, Z_next);
 }
 
 template <class T>
-void Dense<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const {
+void Dense<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>&) const {
   kernels<T>().row_product(Z, W(theta), b(theta), Z_next);
   activation_forward<T>(sigma_, Z_next, Z_next);
 }
 
 template <class T>
 void Dense<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
-                        Matrix<T> D_rows, Matrix<T> G) const {
+                        Matrix<T> D_rows, Matrix<T> G, const Pass<T>&) const {
   const Matrix<T> D = G_next;
   dense_backward<T>(sigma_, G_next, W(theta), A, Z_next, D, G);
   if (!is_thin()) kernels<T>().transpose(D.col_range(0, D_rows.rows), D_rows);

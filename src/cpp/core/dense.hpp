@@ -39,10 +39,10 @@ class Dense final : public Layer<T> {
 
   bool omits_zeros() const override;
   void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-               const Pass& pass) const override;
-  void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const override;
+               const Pass<T>& pass) const override;
+  void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>& pass) const override;
   void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
-                Matrix<T> G) const override;
+                Matrix<T> G, const Pass<T>& pass) const override;
 
   std::size_t gradient_blocks() const override;
   Slice gradient_block(std::size_t block) const override;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/batch_norm.hpp"
 #include "core/blas.hpp"
 #include "core/kernels/kernels.hpp"
 #include "core/layer_norm.hpp"
@@ -101,9 +102,36 @@ template <class T>
 void dropout(double p, const Draws& draws, std::size_t layer, ConstMatrix<T> Z, Matrix<T> Z_next) {
   if (Z.rows == 0 || Z.cols == 0) return;
   OwnedMatrix<T> Z_features = turned<T>(Z), M(Z.cols, Z.rows);
-  kernels<T>().dropout_forward(training_pass(draws).at(layer, 0), p, Z_features.view(), M.view(),
-                               Z_features.view());
+  Pass<T> pass = training_pass<T>(draws, nullptr);
+  pass.layer = layer;
+  kernels<T>().dropout_forward(pass, p, Z_features.view(), M.view(), Z_features.view());
   turn_back(Z_features, Z_next);
+}
+
+template <class T>
+void batch_norm(ConstMatrix<T> Z, const T* gamma, const T* beta, Matrix<T> A) {
+  OwnedMatrix<T> features = turned<T>(Z);
+  const Matrix<T> Z_features = features.view().col_range(0, Z.rows);
+  Buffer<T> mean(Z.cols), variance(Z.cols);
+  kernels<T>().batch_statistics(Z_features, mean.data(), variance.data());
+  kernels<T>().batch_norm_forward(Z_features, mean.data(), variance.data(),
+                                  static_cast<T>(batch_norm_epsilon), gamma, beta, {}, Z_features);
+  turn_back(features, A);
+}
+
+template <class T>
+void batch_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Matrix<T> G, T* dgamma,
+                         T* dbeta) {
+  constexpr T epsilon = static_cast<T>(batch_norm_epsilon);
+  OwnedMatrix<T> features = turned<T>(Z), D_features = turned<T>(D), G_features(Z.cols, Z.rows);
+  const Matrix<T> Zhat = features.view().col_range(0, Z.rows);
+  Buffer<T> mean(Z.cols), variance(Z.cols), ones(Z.cols, T(1)), zeros(Z.cols);
+  kernels<T>().batch_statistics(Zhat, mean.data(), variance.data());
+  kernels<T>().batch_norm_forward(Zhat, mean.data(), variance.data(), epsilon, ones.data(), zeros.data(), {},
+                                  Zhat);
+  kernels<T>().batch_norm_backward(D_features.view().col_range(0, Z.rows), Zhat, variance.data(), epsilon,
+                                   gamma, dgamma, dbeta, G_features.view().col_range(0, Z.rows));
+  turn_back(G_features, G);
 }
 
 template <class T>
@@ -125,6 +153,8 @@ double loss(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, Matrix<T> G) {
   template void layer_norm<T>(ConstMatrix<T>, const T*, const T*, Matrix<T>);                           \
   template void layer_norm_backward<T>(ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, T*, T*);    \
   template void dropout<T>(double, const Draws&, std::size_t, ConstMatrix<T>, Matrix<T>);               \
+  template void batch_norm<T>(ConstMatrix<T>, const T*, const T*, Matrix<T>);                           \
+  template void batch_norm_backward<T>(ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, T*, T*);    \
   template double loss<T>(Loss, ConstMatrix<T>, const Targets<T>&, Matrix<T>);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

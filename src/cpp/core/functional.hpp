@@ -30,6 +30,15 @@ void layer_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Mat
 template <class T>
 void dropout(double p, const Draws& draws, std::size_t layer, ConstMatrix<T> Z, Matrix<T> Z_next);
 
+// A = γ Ẑ + β (m, n), Ẑ the rows of Z (m, n) with mean 0 and variance 1 in each column; m is at least 2.
+template <class T>
+void batch_norm(ConstMatrix<T> Z, const T* gamma, const T* beta, Matrix<T> A);
+
+// dβ = column sums of D, dγ = column sums of D ∘ Ẑ, G = γ r (D - dβ/m - Ẑ dγ/m).
+template <class T>
+void batch_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Matrix<T> G, T* dgamma,
+                         T* dbeta);
+
 // The mean loss of Z(m, k), where y.values are (m, k) as well; and G = ∂ℓ/∂Z where G is asked for.
 template <class T>
 double loss(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, Matrix<T> G);

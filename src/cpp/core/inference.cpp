@@ -39,21 +39,22 @@ Evaluation means(const LossSums& sums, double weight, bool valid) {
 }  // namespace
 
 template <class T>
-void forward_few(const Network<T>& network, const T* theta, ConstMatrix<T> X, Matrix<T> out) {
-  OwnedMatrix<T> buffers(2 * X.rows, network.widest());
-  network.forward_rows(theta, X, out, buffers.view().row_range(0, X.rows),
-                       buffers.view().row_range(X.rows, X.rows));
+void forward_few(const Network<T>& network, const T* theta, const T* buffers, ConstMatrix<T> X,
+                 Matrix<T> out) {
+  OwnedMatrix<T> between(2 * X.rows, network.widest());
+  network.forward_rows(theta, buffers, X, out, between.view().row_range(0, X.rows),
+                       between.view().row_range(X.rows, X.rows));
 }
 
 template <class T>
-void forward(const Network<T>& network, const T* theta, const Source& X, Standardisation<T> standardisation,
-             Matrix<T> out, std::size_t n_threads) {
+void forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
+             Standardisation<T> standardisation, Matrix<T> out, std::size_t n_threads) {
   if (X.rows == 0) return;
   if (X.rows <= few_rows) {
     OwnedMatrix<T> input(X.rows, network.n_in());
     const Matrix<T> rows = input.view().col_range(0, network.n_in());
     gather<T>(X, {nullptr, 0, X.rows}, standardisation, rows);
-    return forward_few<T>(network, theta, rows, out);
+    return forward_few<T>(network, theta, buffers, rows, out);
   }
   const auto [rows, count] = pieces(network, X.rows);
   const std::size_t threads = team_size(forward_work(network, X.rows), count, n_threads);
@@ -69,13 +70,14 @@ void forward(const Network<T>& network, const T* theta, const Source& X, Standar
     for (auto piece = tasks.claim(); piece < count; piece = tasks.claim()) {
       const std::size_t begin = piece * rows;
       const std::size_t n = std::min(rows, X.rows - begin);
-      steps[member.index]->forward_rows({nullptr, begin, n}, out.row_range(begin, n));
+      steps[member.index]->forward_rows({nullptr, begin, n}, buffers, out.row_range(begin, n));
     }
   });
 }
 
 template <class T>
-Evaluation evaluate(const Network<T>& network, const T* theta, const Data<T>& data, std::size_t n_threads) {
+Evaluation evaluate(const Network<T>& network, const T* theta, const T* buffers, const Data<T>& data,
+                    std::size_t n_threads) {
   const std::size_t m = data.X.rows;
   const auto [rows, count] = pieces(network, m);
   const std::size_t threads = team_size(forward_work(network, m), count, n_threads);
@@ -95,7 +97,7 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const Data<T>& da
         const std::size_t begin = (first + i) * rows;
         const RowSelection selection{nullptr, begin, std::min(rows, m - begin)};
         weights[i] = steps[member.index]->weight_sum(selection);
-        sums[i] = steps[member.index]->sweep_rows(selection, 0, 0, 0, Pass{});
+        sums[i] = steps[member.index]->evaluate_rows(selection, buffers);
       }
     });
     for (std::size_t i = 0; i < n; ++i) {
@@ -111,18 +113,22 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const Data<T>& da
 
 template <class T>
 Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const Data<T>& data,
-                              const Pass& pass, T* dtheta, Matrix<T> dX, std::size_t n_threads) {
+                              const Pass<T>& pass, T* dtheta, Matrix<T> dX, std::size_t n_threads) {
   using Purpose = typename Network<T>::Purpose;
   const std::size_t m = data.X.rows;
   const std::size_t blocks = network.gradient_blocks();
   const std::size_t threads =
       team_size(network.step_flops() * static_cast<double>(m), std::max(network.tiles(m), blocks), n_threads);
-  Step<T> step(network, theta, data, m, dX ? Purpose::training_with_dX : Purpose::training);
+  Step<T> step(network, theta, data, m, pass.training ? Purpose::training : Purpose::gradients,
+               static_cast<bool>(dX));
   const RowSelection batch{nullptr, 0, m};
   const double weight = step.weight_sum(batch);
   const double mean = weight > 0 ? 1 / weight : 0;
 
-  for_each_task(threads, network.tiles(m), [&](std::size_t tile) { step.sweep(batch, tile, mean, pass); });
+  for (std::size_t phase = 0; phase < step.phases(); ++phase) {
+    for_each_task(threads, step.tasks(phase, m),
+                  [&](std::size_t task) { step.perform(phase, task, batch, mean, pass); });
+  }
   for_each_task(threads, blocks, [&](std::size_t block) {
     step.gradient(block, m, dtheta + network.gradient_block(block).begin);
   });
@@ -138,12 +144,12 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
   return means(step.sums(m), weight, step.input_valid());
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                          \
-  template void forward_few<T>(const Network<T>&, const T*, ConstMatrix<T>, Matrix<T>);                   \
-  template void forward<T>(const Network<T>&, const T*, const Source&, Standardisation<T>, Matrix<T>,     \
-                           std::size_t);                                                                  \
-  template Evaluation evaluate<T>(const Network<T>&, const T*, const Data<T>&, std::size_t);              \
-  template Evaluation loss_and_gradients<T>(const Network<T>&, const T*, const Data<T>&, const Pass&, T*, \
+#define BACKSWEEP_INSTANTIATE(T)                                                                             \
+  template void forward_few<T>(const Network<T>&, const T*, const T*, ConstMatrix<T>, Matrix<T>);            \
+  template void forward<T>(const Network<T>&, const T*, const T*, const Source&, Standardisation<T>,         \
+                           Matrix<T>, std::size_t);                                                          \
+  template Evaluation evaluate<T>(const Network<T>&, const T*, const T*, const Data<T>&, std::size_t);       \
+  template Evaluation loss_and_gradients<T>(const Network<T>&, const T*, const Data<T>&, const Pass<T>&, T*, \
                                             Matrix<T>, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

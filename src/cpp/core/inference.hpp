@@ -11,12 +11,13 @@ inline constexpr std::size_t few_rows = 4;
 
 // out (m, n_out) = Z[L] of at most few_rows rows.
 template <class T>
-void forward_few(const Network<T>& network, const T* theta, ConstMatrix<T> X, Matrix<T> out);
+void forward_few(const Network<T>& network, const T* theta, const T* buffers, ConstMatrix<T> X,
+                 Matrix<T> out);
 
 // out (m, n_out) = Z[L] for every row of X, tile by tile: memory does not grow with m.
 template <class T>
-void forward(const Network<T>& network, const T* theta, const Source& X, Standardisation<T> standardisation,
-             Matrix<T> out, std::size_t n_threads);
+void forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
+             Standardisation<T> standardisation, Matrix<T> out, std::size_t n_threads);
 
 struct Evaluation {
   double loss = 0;      // the (weighted) mean
@@ -26,11 +27,12 @@ struct Evaluation {
 
 // Tile by tile as well.
 template <class T>
-Evaluation evaluate(const Network<T>& network, const T* theta, const Data<T>& data, std::size_t n_threads);
+Evaluation evaluate(const Network<T>& network, const T* theta, const T* buffers, const Data<T>& data,
+                    std::size_t n_threads);
 
 // The loss of all rows as one batch, its gradient dtheta and, where dX has data, ∂ℓ/∂X (m, n_in).
 template <class T>
 Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const Data<T>& data,
-                              const Pass& pass, T* dtheta, Matrix<T> dX, std::size_t n_threads);
+                              const Pass<T>& pass, T* dtheta, Matrix<T> dX, std::size_t n_threads);
 
 }  // namespace backsweep

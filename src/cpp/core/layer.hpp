@@ -22,6 +22,9 @@ struct Slice {
 };
 
 template <class T>
+class WholeBatch;
+
+template <class T>
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -33,6 +36,13 @@ class Layer {
   // How many of the parameters, from the first on, a penalty on weights is for: biases are not.
   virtual std::size_t weights() const { return 0; }
 
+  // Numbers that stay from batch to batch beside the parameters, and that a prediction pass reads: running
+  // statistics.
+  virtual std::size_t buffers() const { return 0; }
+
+  // Itself, where a training pass over this layer is not a matter of tiles.
+  virtual const WholeBatch<T>* whole_batch() const { return nullptr; }
+
   // Rows of A that backward wants kept from forward; 0 where Z_next tells it enough.
   virtual std::size_t kept_rows() const = 0;
 
@@ -42,11 +52,12 @@ class Layer {
   // Z_next(n_out, m) = σ(A), A = Wᵀ Z(n_in, m) + b. A has kept_rows() rows, or no data where no backward is
   // to follow.
   virtual void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-                       const Pass& pass) const = 0;
+                       const Pass<T>& pass) const = 0;
 
   // A prediction pass for a few samples as they come from outside, Z(m, n_in) and Z_next(m, n_out): too few
   // to fill a vector.
-  virtual void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const = 0;
+  virtual void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next,
+                            const Pass<T>& pass) const = 0;
 
   // What backward leaves of each sample for gradient() to sum up.
   virtual std::size_t summed() const { return n_out(); }
@@ -55,7 +66,7 @@ class Layer {
   // same turned round, or more; gradient() reads either; A may be written over; G(n_in, m), where asked for,
   // is ∂ℓ/∂Z.
   virtual void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
-                        Matrix<T> D_rows, Matrix<T> G) const = 0;
+                        Matrix<T> D_rows, Matrix<T> G, const Pass<T>& pass) const = 0;
 
   // The parameters, if there are any, fall into blocks that depend on the layer alone. Different blocks may
   // be computed by different threads, each from all samples of the batch: no partial sums, so no order to
@@ -67,6 +78,30 @@ class Layer {
 
   // Multiplications and additions of forward for one sample.
   virtual double flops() const = 0;
+};
+
+// What a layer does in a training pass besides, where a sample's output depends on the others of its batch:
+// both directions for all samples at once, in tasks that depend on the layer alone, such as groups of
+// features. Matrices have as many columns as there are samples.
+template <class T>
+class WholeBatch {
+ public:
+  virtual ~WholeBatch() = default;
+
+  virtual std::size_t tasks() const = 0;
+
+  // How many numbers forward_batch leaves of the batch, for backward_batch and for the buffers.
+  virtual std::size_t statistics() const = 0;
+
+  virtual void forward_batch(std::size_t task, const T* theta, ConstMatrix<T> Z, Matrix<T> A,
+                             Matrix<T> Z_next, T* statistics) const = 0;
+
+  // As backward, but what is left for gradient() is one row of D_rows: sums over all samples.
+  virtual void backward_batch(std::size_t task, const T* theta, const T* statistics, Matrix<T> A,
+                              ConstMatrix<T> Z_next, Matrix<T> G_next, T* sums, Matrix<T> G) const = 0;
+
+  // Takes the statistics of a batch of m into the buffers.
+  virtual void remember(const T* statistics, std::size_t m, T* buffers) const = 0;
 };
 
 }  // namespace backsweep

@@ -8,7 +8,7 @@ namespace backsweep {
 
 template <class T>
 void LayerNorm<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-                           const Pass&) const {
+                           const Pass<T>&) const {
   const Matrix<T> sum = preactivation(A) ? preactivation(A) : Z_next;  // in place where σ' does not need A
   kernels<T>().layer_norm_forward(Z, gamma(theta), beta(theta), static_cast<T>(layer_norm_epsilon), Zhat(A),
                                   sum);
@@ -16,7 +16,7 @@ void LayerNorm<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix
 }
 
 template <class T>
-void LayerNorm<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const {
+void LayerNorm<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>&) const {
   const T share = T(1) / static_cast<T>(n_);
   for (std::size_t i = 0; i < Z.rows; ++i) {
     const T* z = Z.row(i);
@@ -35,7 +35,7 @@ void LayerNorm<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_ne
 
 template <class T>
 void LayerNorm<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
-                            Matrix<T> D_rows, Matrix<T> G) const {
+                            Matrix<T> D_rows, Matrix<T> G, const Pass<T>&) const {
   const Matrix<T> D = G_next;
   const std::size_t m = D_rows.rows;
   activation_backward<T>(sigma_, G_next, preactivation(A), Z_next, D);

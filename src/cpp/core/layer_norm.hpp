@@ -25,10 +25,10 @@ class LayerNorm final : public Layer<T> {
   double flops() const override { return 8.0 * static_cast<double>(n_); }
 
   void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-               const Pass& pass) const override;
-  void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next) const override;
+               const Pass<T>& pass) const override;
+  void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>& pass) const override;
   void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
-                Matrix<T> G) const override;
+                Matrix<T> G, const Pass<T>& pass) const override;
 
   std::size_t gradient_blocks() const override { return 1; }
   Slice gradient_block(std::size_t) const override { return {0, parameters()}; }

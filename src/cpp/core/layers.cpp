@@ -1,5 +1,6 @@
 #include "core/layers.hpp"
 
+#include "core/batch_norm.hpp"
 #include "core/dense.hpp"
 #include "core/dropout.hpp"
 #include "core/layer_norm.hpp"
@@ -13,6 +14,8 @@ std::unique_ptr<Layer<T>> make_layer(const LayerSpec& spec) {
       return std::make_unique<LayerNorm<T>>(spec.n_out, spec.sigma);
     case LayerKind::dropout:
       return std::make_unique<Dropout<T>>(spec.n_out, spec.p);
+    case LayerKind::batch_norm:
+      return std::make_unique<BatchNorm<T>>(spec.n_out, spec.sigma);
     case LayerKind::dense:
       break;
   }

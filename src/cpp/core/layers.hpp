@@ -10,10 +10,11 @@
 
 namespace backsweep {
 
-enum class LayerKind { dense, layer_norm, dropout };
+enum class LayerKind { dense, layer_norm, dropout, batch_norm };
 
 // The names, in the order of the enumeration: their one home.
-inline constexpr std::array<std::string_view, 3> layer_names = {"dense", "layer_norm", "dropout"};
+inline constexpr std::array<std::string_view, 4> layer_names = {"dense", "layer_norm", "dropout",
+                                                                "batch_norm"};
 
 // Whether a layer of this kind has as many outputs as inputs.
 constexpr bool keeps_width(LayerKind kind) { return kind != LayerKind::dense; }

@@ -16,7 +16,7 @@ constexpr std::size_t large_layer = 1u << 19;  // in weights
 
 template <class T>
 Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
-    : layers_(std::move(layers)), loss_(loss), offsets_{0} {
+    : layers_(std::move(layers)), loss_(loss), offsets_{0}, buffer_offsets_{0} {
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer<T>& layer = *layers_[i];
     for (std::size_t j = 0; j < layer.gradient_blocks(); ++j) {
@@ -27,6 +27,8 @@ Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
       largest_block_ = std::max(largest_block_, local.size());
     }
     offsets_.push_back(offsets_[i] + layer.parameters());
+    buffer_offsets_.push_back(buffer_offsets_[i] + layer.buffers());
+    if (layer.whole_batch() != nullptr) whole_batch_.push_back(i);
     widest_layer_ = std::max(widest_layer_, layer.parameters());
     forward_flops_ += layer.flops();
   }
@@ -57,28 +59,31 @@ std::size_t Network<T>::widest() const {
 }
 
 template <class T>
-Workspace<T> Network<T>::workspace(std::size_t m, Purpose purpose) const {
+Workspace<T> Network<T>::workspace(std::size_t m, Purpose purpose, bool with_dX) const {
   Workspace<T> ws;
   const std::size_t L = depth();
   ws.Z.resize(L + 1);
   ws.A.resize(L);
   ws.D_rows.resize(L);
   ws.G.resize(L + 1);
-  const bool training = purpose != Purpose::inference;
+  ws.statistics.resize(L);
+  const bool swept_back = purpose != Purpose::inference;
   const auto values = [&](std::size_t n) {
-    return training ? OwnedMatrix<T>::and_ones(n, m) : OwnedMatrix<T>(n, m);
+    return swept_back ? OwnedMatrix<T>::and_ones(n, m) : OwnedMatrix<T>(n, m);
   };
   ws.Z[0] = values(n_in());
   if (layers_[0]->omits_zeros()) ws.occupied = OccupiedFeatures(n_in(), m);
   for (std::size_t i = 0; i < L; ++i) {
     ws.Z[i + 1] = values(layers_[i]->n_out());
-    if (training) {
+    if (swept_back) {
       ws.A[i] = OwnedMatrix<T>(layers_[i]->kept_rows(), m);
       ws.G[i + 1] = OwnedMatrix<T>(layers_[i]->n_out(), m);
-      ws.D_rows[i] = OwnedMatrix<T>(m, layers_[i]->summed());
+      const WholeBatch<T>* whole = purpose == Purpose::training ? layers_[i]->whole_batch() : nullptr;
+      ws.D_rows[i] = OwnedMatrix<T>(whole != nullptr ? 1 : m, layers_[i]->summed());
+      if (whole != nullptr) ws.statistics[i].resize(whole->statistics());
     }
   }
-  if (purpose == Purpose::training_with_dX) ws.G[0] = OwnedMatrix<T>(n_in(), m);
+  if (with_dX) ws.G[0] = OwnedMatrix<T>(n_in(), m);
   return ws;
 }
 
@@ -88,22 +93,34 @@ void Network<T>::look(Workspace<T>& ws, std::size_t begin, std::size_t count) co
 }
 
 template <class T>
+Slice Network<T>::segment(std::size_t index) const {
+  return {index == 0 ? 0 : whole_batch_[index - 1] + 1,
+          index == whole_batch_.size() ? depth() : whole_batch_[index]};
+}
+
+template <class T>
+Pass<T> Network<T>::in_layer(std::size_t i, std::size_t first_sample, const Pass<T>& pass,
+                             const Occupied& occupied) const {
+  return {pass.training, pass.draws, pass.buffers + buffer_offsets_[i], i, first_sample, occupied};
+}
+
+template <class T>
 void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count,
-                         const Pass& pass) const {
-  for (std::size_t i = 0; i < depth(); ++i) {
+                         const Pass<T>& pass, Slice layers) const {
+  for (std::size_t i = layers.begin; i < layers.end; ++i) {
     const Occupied occupied = i == 0 ? ws.occupied.of(begin, count) : Occupied{};
     layers_[i]->forward(theta + offsets_[i], ws.Z[i].columns(begin, count), ws.A[i].columns(begin, count),
-                        ws.Z[i + 1].columns(begin, count), pass.at(i, begin, occupied));
+                        ws.Z[i + 1].columns(begin, count), in_layer(i, begin, pass, occupied));
   }
 }
 
 template <class T>
-void Network<T>::forward_rows(const T* theta, ConstMatrix<T> X, Matrix<T> Z, Matrix<T> buffer,
-                              Matrix<T> other) const {
+void Network<T>::forward_rows(const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> Z,
+                              Matrix<T> buffer, Matrix<T> other) const {
   Matrix<const T> input = X;
   for (std::size_t i = 0; i < depth(); ++i) {
     const Matrix<T> output = i + 1 == depth() ? Z : buffer.col_range(0, layers_[i]->n_out());
-    layers_[i]->forward_rows(theta + offsets_[i], input, output);
+    layers_[i]->forward_rows(theta + offsets_[i], input, output, in_layer(i, 0, prediction_pass(buffers)));
     input = output;
     std::swap(buffer, other);
   }
@@ -120,11 +137,37 @@ LossSums Network<T>::loss(Workspace<T>& ws, std::size_t begin, std::size_t count
 }
 
 template <class T>
-void Network<T>::backward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const {
-  for (std::size_t i = depth(); i-- > 0;) {
+void Network<T>::backward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count,
+                          const Pass<T>& pass, Slice layers) const {
+  for (std::size_t i = layers.end; i-- > layers.begin;) {
     layers_[i]->backward(theta + offsets_[i], ws.A[i].columns(begin, count),
                          ws.Z[i + 1].columns(begin, count), ws.G[i + 1].columns(begin, count),
-                         ws.D_rows[i].view().row_range(begin, count), ws.G[i].columns(begin, count));
+                         ws.D_rows[i].view().row_range(begin, count), ws.G[i].columns(begin, count),
+                         in_layer(i, begin, pass));
+  }
+}
+
+template <class T>
+void Network<T>::forward_batch(std::size_t index, std::size_t task, const T* theta, Workspace<T>& ws,
+                               std::size_t m) const {
+  const std::size_t i = whole_batch_[index];
+  whole_batch(index).forward_batch(task, theta + offsets_[i], ws.Z[i].samples(m), ws.A[i].samples(m),
+                                   ws.Z[i + 1].samples(m), ws.statistics[i].data());
+}
+
+template <class T>
+void Network<T>::backward_batch(std::size_t index, std::size_t task, const T* theta, Workspace<T>& ws,
+                                std::size_t m) const {
+  const std::size_t i = whole_batch_[index];
+  whole_batch(index).backward_batch(task, theta + offsets_[i], ws.statistics[i].data(), ws.A[i].samples(m),
+                                    ws.Z[i + 1].samples(m), ws.G[i + 1].samples(m),
+                                    ws.D_rows[i].view().row(0), ws.G[i].samples(m));
+}
+
+template <class T>
+void Network<T>::remember(const Workspace<T>& ws, std::size_t m, T* buffers) const {
+  for (const std::size_t i : whole_batch_) {
+    layers_[i]->whole_batch()->remember(ws.statistics[i].data(), m, buffers + buffer_offsets_[i]);
   }
 }
 
@@ -133,9 +176,9 @@ void Network<T>::gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T*
                           const Ahead<T>& ahead) const {
   const auto [i, index, slice, weights] = blocks_[block];
   const Occupied occupied = i == 0 ? ws.occupied.of(0, m) : Occupied{};
-  const Matrix<T> D = ws.G[i + 1].view().col_range(0, m);
-  layers_[i]->gradient(index, ws.Z[i].view_and_ones(), occupied, D, ws.D_rows[i].view().row_range(0, m),
-                       dtheta_block, ahead);
+  const Matrix<T> D = ws.G[i + 1].view().col_range(0, m), D_rows = ws.D_rows[i].view();
+  layers_[i]->gradient(index, ws.Z[i].view_and_ones(), occupied, D,
+                       D_rows.row_range(0, std::min(m, D_rows.rows)), dtheta_block, ahead);
 }
 
 template <class T>

@@ -20,6 +20,7 @@ class Network {
   std::size_t n_in() const { return layers_.front()->n_in(); }
   std::size_t n_out() const { return layers_.back()->n_out(); }
   std::size_t parameters() const { return offsets_.back(); }
+  std::size_t buffers() const { return buffer_offsets_.back(); }
   Loss loss() const { return loss_; }
 
   // Multiplications and additions for one sample: forward, and a whole training step.
@@ -32,26 +33,48 @@ class Network {
   RowSelection tile(RowSelection batch, std::size_t index) const;
   std::size_t samples_in_tile() const;
 
-  enum class Purpose { inference, training, training_with_dX };
-  Workspace<T> workspace(std::size_t m, Purpose purpose) const;
+  // Nothing is swept back; a prediction pass is; a training pass is.
+  enum class Purpose { inference, gradients, training };
+  Workspace<T> workspace(std::size_t m, Purpose purpose, bool with_dX = false) const;
 
   // Which features of Z[0] are zero on samples [begin, begin + count), where that saves work.
   void look(Workspace<T>& ws, std::size_t begin, std::size_t count) const;
 
-  // Z[0] → Z[L] on samples [begin, begin + count) of the workspace.
-  void forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count,
-               const Pass& pass) const;
+  // In a training pass a layer that looks at the whole batch must wait for all tiles, and they for it: such
+  // layers divide the others into segments, from one of them to the next. Segments may be empty.
+  Slice all_layers() const { return {0, depth()}; }
+  std::size_t segments() const { return whole_batch_.size() + 1; }
+  Slice segment(std::size_t index) const;
+
+  // The fewest rows that a training pass can take.
+  std::size_t fewest_rows() const { return whole_batch_.empty() ? 1 : 2; }
+
+  // Z[i] → Z[j] on samples [begin, begin + count) of the workspace, over layers i to j - 1.
+  void forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count, const Pass<T>& pass,
+               Slice layers) const;
 
   // A prediction pass for a few samples, one to a row of X and Z. The buffers hold a row of any layer for
   // each of them.
-  void forward_rows(const T* theta, ConstMatrix<T> X, Matrix<T> Z, Matrix<T> buffer, Matrix<T> other) const;
+  void forward_rows(const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> Z, Matrix<T> buffer,
+                    Matrix<T> other) const;
   std::size_t widest() const;
 
   // Z[L], y → ℓ, G[L]
   LossSums loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale, T loss_cap) const;
 
-  // G[L] → D[L-1], ..., D[0], and G[0] where the workspace has it
-  void backward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count) const;
+  // G[j] → D[j-1], ..., D[i] and G[i], over layers j - 1 to i; G[0] only where the workspace has it.
+  void backward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count, const Pass<T>& pass,
+                Slice layers) const;
+
+  // The same over the layer after segment `index`, for a batch of m, task by task.
+  std::size_t batch_tasks(std::size_t index) const { return whole_batch(index).tasks(); }
+  void forward_batch(std::size_t index, std::size_t task, const T* theta, Workspace<T>& ws,
+                     std::size_t m) const;
+  void backward_batch(std::size_t index, std::size_t task, const T* theta, Workspace<T>& ws,
+                      std::size_t m) const;
+
+  // Takes the statistics of a batch of m into the buffers.
+  void remember(const Workspace<T>& ws, std::size_t m, T* buffers) const;
 
   // The gradient falls into blocks, each a slice of dtheta computed from all m samples of the workspace.
   std::size_t gradient_blocks() const { return blocks_.size(); }
@@ -64,6 +87,12 @@ class Network {
   static Targets<T> targets(Workspace<T>& ws, std::size_t begin, std::size_t count);
 
  private:
+  const WholeBatch<T>& whole_batch(std::size_t index) const {
+    return *layers_[whole_batch_[index]]->whole_batch();
+  }
+  Pass<T> in_layer(std::size_t i, std::size_t first_sample, const Pass<T>& pass,
+                   const Occupied& occupied = {}) const;
+
   struct Block {
     std::size_t layer;
     std::size_t index;  // within the layer
@@ -73,7 +102,9 @@ class Network {
 
   std::vector<std::unique_ptr<Layer<T>>> layers_;
   Loss loss_;
-  std::vector<std::size_t> offsets_;  // where each layer's parameters begin; then their number
+  std::vector<std::size_t> offsets_;         // where each layer's parameters begin; then their number
+  std::vector<std::size_t> buffer_offsets_;  // of their buffers, likewise
+  std::vector<std::size_t> whole_batch_;     // the layers that look at the whole batch
   std::vector<Block> blocks_;
   std::size_t largest_block_ = 0;
   std::size_t widest_layer_ = 0;  // in parameters

@@ -1,5 +1,5 @@
 // What one pass over a batch is for, and where in it a tile lies: all that a layer is told beside its
-// numbers.
+// parameters.
 #pragma once
 
 #include <cstddef>
@@ -17,18 +17,24 @@ struct Draws {
   Draws after(std::uint64_t steps) const { return {seed, step + steps}; }
 };
 
+template <class T>
 struct Pass {
-  bool training = false;  // else prediction, in which nothing is drawn
+  bool training = false;  // else prediction: nothing is drawn, and statistics are the buffers'
   Draws draws;
+  const T* buffers = nullptr;    // the network's, or in a layer its own
   std::size_t layer = 0;         // which one of the network
   std::size_t first_sample = 0;  // the place of the tile's first sample in the batch
   Occupied occupied = {};        // of the layer's Z, as far as it is known
-
-  Pass at(std::size_t layer_index, std::size_t sample, const Occupied& of_layer = {}) const {
-    return {training, draws, layer_index, sample, of_layer};
-  }
 };
 
-inline Pass training_pass(Draws draws) { return {true, draws}; }
+template <class T>
+Pass<T> training_pass(const Draws& draws, const T* buffers) {
+  return {true, draws, buffers};
+}
+
+template <class T>
+Pass<T> prediction_pass(const T* buffers) {
+  return {false, {}, buffers};
+}
 
 }  // namespace backsweep

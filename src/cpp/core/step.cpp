@@ -14,12 +14,12 @@ constexpr std::size_t bytes_that_stay = 1u << 18;
 
 template <class T>
 Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, std::size_t batch_rows,
-              typename Network<T>::Purpose purpose)
+              typename Network<T>::Purpose purpose, bool with_dX)
     : network_(network),
       theta_(theta),
       data_(data),
-      training_(purpose != Network<T>::Purpose::inference),
-      workspace_(network.workspace(batch_rows, purpose)) {
+      training_(purpose == Network<T>::Purpose::training),
+      workspace_(network.workspace(batch_rows, purpose, with_dX)) {
   if (data.labels) {
     workspace_.labels.resize(batch_rows);
   } else {
@@ -74,9 +74,9 @@ bool Step<T>::gather_features(const Source& source, RowSelection rows, Standardi
   return valid;
 }
 
+// Into the workspace, from its sample `at` on.
 template <class T>
-LossSums Step<T>::sweep_rows(RowSelection rows, std::size_t tile, std::size_t at, double scale,
-                             const Pass& pass) {
+void Step<T>::gather_rows(RowSelection rows, std::size_t tile, std::size_t at) {
   Workspace<T>& ws = workspace_;
   bool valid = gather_features(data_.X, rows, data_.standardisation, tile, ws.Z[0].columns(at, rows.count));
   if (data_.labels) {
@@ -88,27 +88,49 @@ LossSums Step<T>::sweep_rows(RowSelection rows, std::size_t tile, std::size_t at
     valid &= gather<T>(data_.weights, rows, {}, {ws.weights.view().row(0) + at, rows.count, 1, 1});
   }
   if (!valid) input_valid_.store(false, std::memory_order_relaxed);
-
   network_.look(ws, at, rows.count);
-  network_.forward(theta_, ws, at, rows.count, pass);
-  const LossSums sums = network_.loss(ws, at, rows.count, scale, data_.loss_cap);
-  if (training_) network_.backward(theta_, ws, at, rows.count);
-  return sums;
 }
 
 template <class T>
-void Step<T>::forward_rows(RowSelection rows, Matrix<T> out) {
+void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out) {
   Workspace<T>& ws = workspace_;
   gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count));
   network_.look(ws, 0, rows.count);
-  network_.forward(theta_, ws, 0, rows.count, Pass{});
+  network_.forward(theta_, ws, 0, rows.count, prediction_pass(buffers), network_.all_layers());
   kernels<T>().transpose(ws.Z.back().view().col_range(0, rows.count), out);
 }
 
 template <class T>
-void Step<T>::sweep(RowSelection batch, std::size_t tile, double scale, const Pass& pass) {
-  const RowSelection rows = network_.tile(batch, tile);
-  tile_sums_[tile] = sweep_rows(rows, tile, rows.begin - batch.begin, scale, pass);
+LossSums Step<T>::evaluate_rows(RowSelection rows, const T* buffers) {
+  gather_rows(rows, 0, 0);
+  network_.forward(theta_, workspace_, 0, rows.count, prediction_pass(buffers), network_.all_layers());
+  return network_.loss(workspace_, 0, rows.count, 0, data_.loss_cap);
+}
+
+template <class T>
+std::size_t Step<T>::tasks(std::size_t phase, std::size_t batch_rows) const {
+  if (phase % 2 == 0) return network_.tiles(batch_rows);
+  const std::size_t index = phase / 2;
+  return network_.batch_tasks(index < turn() ? index : 2 * turn() - 1 - index);
+}
+
+// Phases 0, 2, ... are of tiles, those between them of the layers between segments: first all on the way
+// forward, then all on the way back.
+template <class T>
+void Step<T>::perform(std::size_t phase, std::size_t task, RowSelection batch, double scale,
+                      const Pass<T>& pass) {
+  Workspace<T>& ws = workspace_;
+  const std::size_t index = phase / 2, m = batch.count;
+  if (phase % 2 == 1) {
+    if (index < turn()) return network_.forward_batch(index, task, theta_, ws, m);
+    return network_.backward_batch(2 * turn() - 1 - index, task, theta_, ws, m);
+  }
+  const RowSelection rows = network_.tile(batch, task);
+  const std::size_t at = rows.begin - batch.begin;
+  if (index == 0) gather_rows(rows, task, at);
+  if (index <= turn()) network_.forward(theta_, ws, at, rows.count, pass, segment(index));
+  if (index == turn()) tile_sums_[task] = network_.loss(ws, at, rows.count, scale, data_.loss_cap);
+  if (index >= turn()) network_.backward(theta_, ws, at, rows.count, pass, segment(2 * turn() - index));
 }
 
 template <class T>

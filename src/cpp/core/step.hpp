@@ -26,21 +26,29 @@ template <class T>
 class Step {
  public:
   Step(const Network<T>& network, const T* theta, const Data<T>& data, std::size_t batch_rows,
-       typename Network<T>::Purpose purpose);
+       typename Network<T>::Purpose purpose, bool with_dX = false);
 
   // Σw over a selection of rows, in their order.
   double weight_sum(RowSelection rows) const;
 
-  // Gathers rows into the workspace, from its sample `at` on, sweeps them forward and takes their loss; in
-  // training also sweeps them backward, where scale = 1/Σw makes G the gradient of the mean. Different tiles
-  // may be swept at the same time.
-  LossSums sweep_rows(RowSelection rows, std::size_t tile, std::size_t at, double scale, const Pass& pass);
-
   // Gathers rows, sweeps them forward in a prediction pass, and puts Z[L] into the rows of out.
-  void forward_rows(RowSelection rows, Matrix<T> out);
+  void forward_rows(RowSelection rows, const T* buffers, Matrix<T> out);
 
-  // As sweep_rows, for a tile of the batch; the sums are kept.
-  void sweep(RowSelection batch, std::size_t tile, double scale, const Pass& pass);
+  // The same, for the sums of their loss.
+  LossSums evaluate_rows(RowSelection rows, const T* buffers);
+
+  // Both sweeps over a batch fall into phases, one after another, and a phase into tasks, which may be done
+  // at the same time. One phase is all where no layer looks at the whole batch: its tasks are the tiles, each
+  // gathered, swept forward, given its loss and swept backward. Else phases of tiles, which come as far as
+  // such a layer, take turns with that layer's own. scale = 1/Σw makes G the gradient of the mean.
+  std::size_t phases() const { return 4 * turn() + 1; }
+  std::size_t tasks(std::size_t phase, std::size_t batch_rows) const;
+  void perform(std::size_t phase, std::size_t task, RowSelection batch, double scale, const Pass<T>& pass);
+
+  // Takes the batch's statistics into the buffers.
+  void remember(std::size_t batch_rows, T* buffers) const {
+    network_.remember(workspace_, batch_rows, buffers);
+  }
 
   // The sums over the batch's tiles, added in their order.
   LossSums sums(std::size_t batch_rows) const;
@@ -58,13 +66,20 @@ class Step {
   Workspace<T>& workspace() { return workspace_; }
 
  private:
+  // The segment of layers after which the sweep turns round.
+  std::size_t turn() const { return training_ ? network_.segments() - 1 : 0; }
+  Slice segment(std::size_t index) const {
+    return training_ ? network_.segment(index) : network_.all_layers();
+  }
+
+  void gather_rows(RowSelection rows, std::size_t tile, std::size_t at);
   bool gather_features(const Source& source, RowSelection rows, Standardisation<T> standardisation,
                        std::size_t tile, Matrix<T> out);
 
   const Network<T>& network_;
   const T* theta_;
   Data<T> data_;
-  bool training_;
+  bool training_;  // else every pass is one of prediction
   Workspace<T> workspace_;
   std::vector<LossSums> tile_sums_;
   std::vector<const unsigned char*> upcoming_;  // the rows of the next batch; of none that comes by itself

@@ -17,13 +17,14 @@ constexpr double flops_between_looks = 5e5;
 }  // namespace
 
 template <class T>
-Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimizer, T* theta,
+Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimizer, T* theta, T* buffers,
                     const OptimizerState<T>& state, const Data<T>& data, std::size_t batch_size,
                     std::size_t n_threads, const Objective& objective)
     : network_(network),
       optimizer_(optimizer),
       objective_(objective),
       theta_(theta),
+      buffers_(buffers),
       state_(state),
       data_(data),
       batch_size_(std::min(batch_size, data.X.rows)),
@@ -92,7 +93,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
                                  EpochSums& epoch_sums) {
   constexpr std::chrono::milliseconds stretch_time(3);
   const auto end = Clock::now() + stretch_time;
-  const std::size_t n_blocks = network_.gradient_blocks();
+  const std::size_t n_phases = step_.phases(), n_blocks = network_.gradient_blocks();
   const bool clips = optimizer_.clip_norm > 0, penalised = objective_.penalty > 0;
   const double flops_of_step = network_.step_flops() * static_cast<double>(batch_size_);
   double flops = 0;  // since the clock was looked at
@@ -100,7 +101,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
   Progress progress;  // this and the sums are written by member 0 alone
   std::atomic<bool> stop{false};
   Barrier barrier;
-  Tasks tiles, blocks, updates;
+  Tasks turns[2], blocks, updates;
 
   run_team(chooser_.next(), [&](Member member) {
     const bool leads = member.index == 0;
@@ -108,25 +109,30 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       const RowSelection rows = batch(order, first + s);
       const double weight = step_.weight_sum(rows);
       const double scale = weight > 0 ? 1 / weight : 0;
-      const std::size_t n_tiles = network_.tiles(rows.count);
-      const Pass pass = training_pass(draws.after(s));
+      const auto pass = training_pass<T>(draws.after(s), buffers_);
 
-      // The two sweeps, tile by tile.
-      for (auto tile = tiles.claim(); tile < n_tiles; tile = tiles.claim()) {
-        step_.sweep(rows, tile, objective_.loss_factor * scale, pass);
+      // The two sweeps. One phase claims from one counter, the next from the other: it is put back in
+      // between.
+      for (std::size_t phase = 0; phase < n_phases; ++phase) {
+        Tasks& tasks = turns[phase % 2];
+        const std::size_t n_tasks = step_.tasks(phase, rows.count);
+        for (auto task = tasks.claim(); task < n_tasks; task = tasks.claim()) {
+          step_.perform(phase, task, rows, objective_.loss_factor * scale, pass);
+        }
+        barrier.wait(member.team);
+        if (leads) tasks.restart();
       }
-      barrier.wait(member.team);
 
       // Every member adds the same numbers in the same order, so all agree whether to go on.
       const LossSums sums = step_.sums(rows.count);
       const bool finite = std::isfinite(sums.loss);
       const bool valid = step_.input_valid();
       if (leads) {
-        tiles.restart();
         if (!finite) progress.stop = Progress::Stop::diverged;
         if (!valid) progress.stop = Progress::Stop::invalid_input;
       }
       if (!finite || !valid) break;
+      if (leads) step_.remember(rows.count, buffers_);
 
       // dW and db, block by block, and the update.
       StepSize size = step_size(optimizer_, done_before + s, learning_rates[s]);

@@ -36,8 +36,9 @@ struct Progress {
 template <class T>
 class Trainer {
  public:
-  // The parameters, and what is kept from step to step, belong to the caller.
-  Trainer(const Network<T>& network, const OptimizerSettings& optimizer, T* theta,
+  // The parameters, and what is kept from step to step, belong to the caller. Every batch must have
+  // network.fewest_rows().
+  Trainer(const Network<T>& network, const OptimizerSettings& optimizer, T* theta, T* buffers,
           const OptimizerState<T>& state, const Data<T>& data, std::size_t batch_size, std::size_t n_threads,
           const Objective& objective = {});
 
@@ -63,6 +64,7 @@ class Trainer {
   OptimizerSettings optimizer_;
   Objective objective_;
   T* theta_;
+  T* buffers_;
   OptimizerState<T> state_;
   Data<T> data_;
   std::size_t batch_size_;

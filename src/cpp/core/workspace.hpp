@@ -64,6 +64,9 @@ class OwnedMatrix {
   Matrix<T> view() { return {buffer_.empty() ? nullptr : buffer_.data(), rows_, cols_, stride_}; }
   Matrix<T> view_and_ones() { return {view().data, rows_ + 1, cols_, stride_}; }
 
+  // Its first columns, no more.
+  Matrix<T> samples(std::size_t count) { return buffer_.empty() ? Matrix<T>{} : view().col_range(0, count); }
+
   // Some of its columns, rounded up to what is computed of them.
   Matrix<T> columns(std::size_t begin, std::size_t count) {
     return buffer_.empty() ? Matrix<T>{} : view().col_range(begin, whole_parts(count));
@@ -87,13 +90,14 @@ struct Workspace {
   std::vector<OwnedMatrix<T>> Z;  // Z[0..L]: (n_i, m), in training with a row of ones
   std::vector<OwnedMatrix<T>> A;  // A[i] where layer i keeps it, else no matrix
   std::vector<OwnedMatrix<T>> G;  // G[0..L]; after its layer's backward G[i+1] holds D[i]. G[0] only for dX
-  std::vector<OwnedMatrix<T>>
-      D_rows;  // D[i] once more, as (m, n_{i+1}) or wider: the form that dW[i] = Z[i]ᵀ D[i] reads
-  OccupiedFeatures occupied;         // of Z[0], where its layer omits zeros
-  std::vector<std::int64_t> labels;  // (m,)
-  OwnedMatrix<T> values;             // (k, m): targets where they are not labels
-  OwnedMatrix<T> weights;            // (1, m)
-  OwnedMatrix<T> gathered;           // for each tile, rows that are converted on their way into Z[0]
+  std::vector<OwnedMatrix<T>> D_rows;  // D[i] once more, as (m, n_{i+1}) or wider: the form that dW[i] =
+                                       // Z[i]ᵀ D[i] reads; or one row of sums
+  std::vector<Buffer<T>> statistics;   // of the batch, where layer i looks at all of it
+  OccupiedFeatures occupied;           // of Z[0], where its layer omits zeros
+  std::vector<std::int64_t> labels;    // (m,)
+  OwnedMatrix<T> values;               // (k, m): targets where they are not labels
+  OwnedMatrix<T> weights;              // (1, m)
+  OwnedMatrix<T> gathered;             // for each tile, rows that are converted on their way into Z[0]
 };
 
 }  // namespace backsweep

@@ -19,7 +19,7 @@ from backsweep._core import __version__
 from backsweep.config import num_threads, set_num_threads, show_config
 from backsweep.explain import explain
 from backsweep.history import History
-from backsweep.layers import Dense, Dropout, LayerNorm
+from backsweep.layers import BatchNorm, Dense, Dropout, LayerNorm
 from backsweep.network import Gradients, Network
 from backsweep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from backsweep.training import DivergenceError
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from backsweep.two_layer import two_layer_gradients
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "Dense", "DivergenceError", "Dropout", "Explanation", "GradientReport", "Gradients",
-    "History", "LayerNorm", "Network", "Optimizer", "RMSprop", "TwoLayerGradients", "__version__", "calculus",
-    "check_gradients", "explain", "functional", "grad", "jacobian", "num_threads", "primitive", "reference",
+    "SGD", "Adam", "AdamW", "BatchNorm", "Dense", "DivergenceError", "Dropout", "Explanation", "GradientReport",
+    "Gradients", "History", "LayerNorm", "Network", "Optimizer", "RMSprop", "TwoLayerGradients", "__version__",
+    "calculus", "check_gradients", "explain", "functional", "grad", "jacobian", "num_threads", "primitive", "reference",
     "set_num_threads", "show_config", "two_layer_gradients", "value_and_grad", "vjp",
 ]  # fmt: skip
 

@@ -19,20 +19,23 @@ class BackendNetwork(Protocol):
     """A chain of layers and a loss, without its parameters."""
 
     parameters: int
+    buffers: int
 
-    def forward(self, theta: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int) -> Array: ...
+    def forward(
+        self, theta: Array, buffers: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int
+    ) -> Array: ...
 
-    def forward_few(self, theta: Array, X: object) -> Array | None:
+    def forward_few(self, theta: Array, buffers: Array, X: object) -> Array | None:
         """`forward` without a further check, or None where X is more than a few rows or not as ordinary as can be."""
         ...
 
     def evaluate(
-        self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
+        self, theta: Array, buffers: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
         mean: Array | None, scale: Array | None, n_threads: int,
     ) -> tuple[float, float]: ...  # fmt: skip
 
     def loss_and_gradients(
-        self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
+        self, theta: Array, buffers: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
         mean: Array | None, scale: Array | None, training: bool, draws: Array, wants_dX: bool, n_threads: int,
     ) -> tuple[float, Array, Array | None]: ...  # fmt: skip
 

@@ -26,6 +26,8 @@ def dense_backward(
 ) -> tuple[Array, Array, Array | None]: ...
 def layer_norm(Z: Array, gamma: Array, beta: Array) -> Array: ...
 def layer_norm_backward(D: Array, Z: Array, gamma: Array) -> tuple[Array, Array, Array]: ...
+def batch_norm(Z: Array, gamma: Array, beta: Array) -> Array: ...
+def batch_norm_backward(D: Array, Z: Array, gamma: Array) -> tuple[Array, Array, Array]: ...
 def dropout(Z: Array, p: float, seed: int, step: int, layer: int) -> Array: ...
 def softmax(Z: Array) -> Array: ...
 def loss_value(loss: str, Z: Array, y: Array, sample_weight: Array | None) -> float: ...
@@ -39,11 +41,16 @@ def first_nonfinite_float64(X: Array) -> tuple[int, int] | None: ...
 class _Network:
     @property
     def parameters(self) -> int: ...
-    def forward(self, theta: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int) -> Array: ...
-    def forward_few(self, theta: Array, X: object) -> Array | None: ...
+    @property
+    def buffers(self) -> int: ...
+    def forward(
+        self, theta: Array, buffers: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int
+    ) -> Array: ...
+    def forward_few(self, theta: Array, buffers: Array, X: object) -> Array | None: ...
     def evaluate(
         self,
         theta: Array,
+        buffers: Array,
         X: Array,
         y: Array,
         labels: bool,
@@ -55,6 +62,7 @@ class _Network:
     def loss_and_gradients(
         self,
         theta: Array,
+        buffers: Array,
         X: Array,
         y: Array,
         labels: bool,
@@ -83,6 +91,7 @@ def Network_float32(layers: Sequence[tuple[int, int, str, bool, str, float]], lo
 def Trainer_float32(
     network: _Network_float32,
     theta: Array,
+    buffers: Array,
     state: list[Array],
     settings: dict[str, Any],
     X: Array,
@@ -102,6 +111,7 @@ def Network_float64(layers: Sequence[tuple[int, int, str, bool, str, float]], lo
 def Trainer_float64(
     network: _Network_float64,
     theta: Array,
+    buffers: Array,
     state: list[Array],
     settings: dict[str, Any],
     X: Array,

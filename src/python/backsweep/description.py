@@ -31,6 +31,8 @@ def tensors(network: Network) -> Tensors:
     """The numbers, by name; the very arrays."""
     tensors = {f"W.{i}": W for i, W in enumerate(network.W) if W.size}
     tensors |= {f"b.{i}": b for i, b in enumerate(network.b) if b is not None}
+    for name, vectors in (("running_mean", network.running_mean), ("running_var", network.running_var)):
+        tensors |= {f"{name}.{i}": vector for i, vector in enumerate(vectors) if vector is not None}
     if network.input_mean is not None and network.input_scale is not None:
         tensors |= {"input.mean": network.input_mean, "input.scale": network.input_scale}
     return tensors
@@ -54,6 +56,8 @@ def restore(cls: type[N], found: Tensors, description: Any, backend: str, origin
             f"W.{i}": layer.W_shape for i, layer in enumerate(shapes) if layer.parameters
         }
         expected |= {f"b.{i}": (layer.n_out,) for i, layer in enumerate(shapes) if layer.bias}
+        for name in ("running_mean", "running_var"):
+            expected |= {f"{name}.{i}": (layer.n_out,) for i, layer in enumerate(shapes) if layer.buffers}
         if description["standardised"]:
             expected |= {"input.mean": (shapes[0].n_in,), "input.scale": (shapes[0].n_in,)}
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
@@ -68,6 +72,8 @@ def restore(cls: type[N], found: Tensors, description: Any, backend: str, origin
             raise ValueError(f"{origin} must hold {name} as {wanted} {shape}, got {tensor.dtype} {tensor.shape}")
         if not np.isfinite(tensor).all() or (name == "input.scale" and not (tensor > 0).all()):
             raise ValueError(f"{origin} must hold finite numbers in {name}, got others")
+        if name.startswith("running_var.") and tensor.min() < 0:
+            raise ValueError(f"{origin} must hold variances in {name}, got {tensor.min()}")
     try:
         network = cls(layers, loss=description["loss"], dtype=dtype, backend=backend)
     except (KeyError, TypeError, ValueError) as error:

@@ -22,13 +22,13 @@ from backsweep._checks import Array
 from backsweep._tape import traceable
 
 __all__ = [
-    "adam_update", "adamw_update", "dense", "dense_backward", "dropout", "dropout_backward", "elu", "elu_backward",
-    "gelu", "gelu_backward", "huber", "huber_backward", "identity", "identity_backward", "layer_norm",
-    "layer_norm_backward", "leaky_relu", "leaky_relu_backward", "mean_absolute_error", "mean_absolute_error_backward",
-    "mean_squared_error", "mean_squared_error_backward", "poisson", "poisson_backward", "relu", "relu_backward",
-    "rmsprop_update", "sgd_update", "sigmoid", "sigmoid_backward", "sigmoid_cross_entropy",
-    "sigmoid_cross_entropy_backward", "silu", "silu_backward", "softmax", "softmax_cross_entropy",
-    "softmax_cross_entropy_backward", "softplus", "softplus_backward", "tanh", "tanh_backward",
+    "adam_update", "adamw_update", "batch_norm", "batch_norm_backward", "dense", "dense_backward", "dropout",
+    "dropout_backward", "elu", "elu_backward", "gelu", "gelu_backward", "huber", "huber_backward", "identity",
+    "identity_backward", "layer_norm", "layer_norm_backward", "leaky_relu", "leaky_relu_backward",
+    "mean_absolute_error", "mean_absolute_error_backward", "mean_squared_error", "mean_squared_error_backward",
+    "poisson", "poisson_backward", "relu", "relu_backward", "rmsprop_update", "sgd_update", "sigmoid",
+    "sigmoid_backward", "sigmoid_cross_entropy", "sigmoid_cross_entropy_backward", "silu", "silu_backward", "softmax",
+    "softmax_cross_entropy", "softmax_cross_entropy_backward", "softplus", "softplus_backward", "tanh", "tanh_backward",
 ]  # fmt: skip
 
 
@@ -222,6 +222,45 @@ def _dropped(Z: Array, p: float, seed: int, step: int, layer: int) -> Array:
     numbers = {"seed": seed, "step": step, "layer": layer}
     whole = [_checks.whole_number(value, name, 0) for name, value in numbers.items()]
     return _core.dropout(Z, _checks.number(p, "p", below=1.0), *whole)
+
+
+@traceable
+def batch_norm(Z: Array, gamma: Array, beta: Array) -> Array:
+    """``A = Ẑ ∘ γ + β``, Ẑ the rows of Z with mean 0 and variance 1 in each column: a training pass of `BatchNorm`.
+
+    Parameters
+    ----------
+    Z : (m, n)
+        At least two rows.
+    gamma, beta : (n,)
+
+    Returns
+    -------
+    A : (m, n)
+    """
+    Z, gamma, beta = _matrices(Z=Z, gamma=gamma, beta=beta)
+    return _core.batch_norm(Z, gamma, beta)
+
+
+@traceable
+def batch_norm_backward(D: Array, Z: Array, gamma: Array) -> tuple[Array, Array, Array]:
+    """The gradients of `batch_norm`: ``G = r (γ D - mean(γ D) - Ẑ mean(γ D ∘ Ẑ))``, r one over the deviation; dγ, dβ.
+
+    Parameters
+    ----------
+    D : (m, n)
+        The gradient with respect to ``batch_norm(Z, gamma, beta)``.
+    Z, gamma
+        As they were given to `batch_norm`.
+
+    Returns
+    -------
+    G : (m, n)
+    dgamma, dbeta : (n,)
+        The column sums of ``D ∘ Ẑ`` and of D.
+    """
+    D, Z, gamma = _matrices(D=D, Z=Z, gamma=gamma)
+    return _core.batch_norm_backward(D, Z, gamma)
 
 
 @traceable

@@ -61,6 +61,33 @@ class LayerNorm:
 
 
 @dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation: each column of ``Z[i]`` to mean 0 and variance 1, ``Ẑ``, then ``Z[i+1] = σ(Ẑ ∘ γ + β)``.
+
+    Means what PyTorch's ``BatchNorm1d`` means, with its ε of 1e-5 and its momentum of 0.1. In training, mean and
+    variance are the batch's, and each step takes a tenth of them, the variance over m - 1, into `Network.running_mean`
+    and `Network.running_var`; these stand in their place in `forward`, `predict`, `evaluate` and all that is built on
+    them. A batch of one row has no variance: `Network.fit` refuses a batch_size that leaves one. ``sample_weight``
+    weighs the loss, not the statistics. In `Network.W` and `Network.b` the layer shows γ and β, (n,) each.
+
+    Parameters
+    ----------
+    activation : str
+        σ, as in `Dense`. It is ``identity`` unless said: the network's activation is that of `Dense`.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Batch normalization: accelerating deep network training by reducing internal covariate
+    shift.
+    """
+
+    activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        known_name(self.activation, _core.activations, "activation")
+
+
+@dataclass(frozen=True)
 class Dropout:
     """Dropout: in training an entry of ``Z[i]`` is 0 with probability p, else divided by 1 - p, so its mean stays.
 
@@ -86,7 +113,9 @@ class Dropout:
         object.__setattr__(self, "p", number(self.p, "p", below=1.0))
 
 
-Layer = Dense | LayerNorm | Dropout
+Layer = Dense | LayerNorm | BatchNorm | Dropout
+
+NORMALISING: dict[str, type[LayerNorm] | type[BatchNorm]] = {"layer_norm": LayerNorm, "batch_norm": BatchNorm}
 
 
 @dataclass(frozen=True)
@@ -112,14 +141,19 @@ class LayerShape:
         return math.prod(self.W_shape) + self.bias * self.n_out
 
     @property
+    def buffers(self) -> int:
+        """Numbers that it keeps beside its parameters: a running mean and variance."""
+        return 2 * self.n_out if self.kind == "batch_norm" else 0
+
+    @property
     def layer(self) -> Layer:
         """The layer without its place."""
         known_name(self.kind, _core.layers, "kind")
         if self.kind == "dropout":
             return Dropout(self.p)
-        return (
-            LayerNorm(self.activation) if self.kind == "layer_norm" else Dense(self.n_out, self.activation, self.bias)
-        )
+        if self.kind in NORMALISING:
+            return NORMALISING[self.kind](self.activation)
+        return Dense(self.n_out, self.activation, self.bias)
 
 
 def chain(layers: Sequence[int | Layer], activation: str) -> tuple[LayerShape, ...]:
@@ -132,8 +166,9 @@ def chain(layers: Sequence[int | Layer], activation: str) -> tuple[LayerShape, .
     n_in = whole_number(layers[0], "layers[0]", 1)
     shapes = []
     for i, item in enumerate(layers[1:], start=1):
-        if isinstance(item, LayerNorm):
-            shapes.append(LayerShape(n_in, n_in, item.activation, True, "layer_norm"))
+        if isinstance(item, (LayerNorm, BatchNorm)):
+            kind = "layer_norm" if isinstance(item, LayerNorm) else "batch_norm"
+            shapes.append(LayerShape(n_in, n_in, item.activation, True, kind))
             continue
         if isinstance(item, Dropout):
             shapes.append(LayerShape(n_in, n_in, "identity", False, "dropout", item.p))

@@ -39,8 +39,9 @@ class Network:
     Parameters
     ----------
     layers : list
-        The input width, then a width, a `Dense`, a `LayerNorm` or a `Dropout` for each layer: ``[784, 512, 10]``. The
-        last layer has identity activation unless it says otherwise; ``[784, 10]`` is softmax regression.
+        The input width, then a width, a `Dense`, a `LayerNorm`, a `BatchNorm` or a `Dropout` for each layer:
+        ``[784, 512, 10]``. The last layer has identity activation unless it says otherwise; ``[784, 10]`` is softmax
+        regression.
     activation : str
         σ of the hidden layers: one of ``identity relu leaky_relu elu sigmoid tanh softplus gelu silu``.
     loss : str
@@ -57,11 +58,16 @@ class Network:
     Attributes
     ----------
     W : tuple of arrays (n_i, n_{i+1})
-        Writable views into `theta`. A `LayerNorm` shows γ (n_i,) here, and β in `b`; a `Dropout` an empty vector.
+        Writable views into `theta`. A `LayerNorm` or a `BatchNorm` shows γ (n_i,) here, and β in `b`; a `Dropout` an
+        empty vector.
     b : tuple of arrays (n_{i+1},)
         Likewise; None where a layer has no bias.
     theta : array
         All parameters as one vector: W[0] row by row, b[0], W[1], ...
+    running_mean, running_var : tuples of arrays (n_i,)
+        Of each `BatchNorm`, None for other layers: writable views into `buffers`, which training moves with `theta`.
+    buffers : array
+        All of them as one vector.
     input_mean, input_scale : arrays (n_0,), or None
         Set by `standardise`: rows are read as ``(X - input_mean) / input_scale``.
     """
@@ -98,6 +104,8 @@ class Network:
         self._backend = backend
         # First the memory that the user asked for: where there is not so much, nothing else has been taken.
         self.theta = aligned_zeros(sum(layer.parameters for layer in shapes), backend.dtype)
+        self.buffers = aligned_zeros(sum(layer.buffers for layer in shapes), backend.dtype)
+        self.running_mean, self.running_var = self._running()
         self._network = backend.network(shapes, loss)
         self.W, self.b = self._views(self.theta)
         self.input_mean: Array | None = None
@@ -110,6 +118,15 @@ class Network:
         # Variance 1/n_in (LeCun, 1998): on MNIST at least as good as He's 2/n_in, and one rule for every σ.
         for W, layer in zip(self.W, self.layers, strict=True):
             W[:] = self._rng.normal(0.0, 1 / np.sqrt(layer.n_in), size=W.shape) if layer.kind == "dense" else 1.0
+        for variance in self.running_var:
+            if variance is not None:
+                variance[:] = 1.0
+
+    def _running(self) -> tuple[tuple[Array | None, ...], tuple[Array | None, ...]]:
+        pieces = np.split(self.buffers, np.cumsum([layer.buffers for layer in self.layers])[:-1])
+        halves = [np.split(piece, 2) if layer.buffers else (None, None)
+                  for piece, layer in zip(pieces, self.layers, strict=True)]  # fmt: skip
+        return tuple(mean for mean, _ in halves), tuple(variance for _, variance in halves)
 
     def _views(self, flat: Array) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
         from backsweep.reference.network import split
@@ -131,6 +148,11 @@ class Network:
     def classifies(self) -> bool:
         """Whether rows can be right or wrong: the loss is a cross-entropy."""
         return self.loss in CLASSIFIERS
+
+    @property
+    def _fewest_rows(self) -> int:
+        """Of a batch in training."""
+        return 2 if any(layer.kind == "batch_norm" for layer in self.layers) else 1
 
     @property
     def n_in(self) -> int:
@@ -196,8 +218,11 @@ class Network:
         return rows, values, labels, weights
 
     def _check_parameters(self) -> None:
-        if not all_finite(self.theta):
-            for name, arrays in (("W", self.W), ("b", self.b)):
+        if not (all_finite(self.theta) and all_finite(self.buffers)):
+            arrays: tuple[Array | None, ...]
+            for name, arrays in (
+                ("W", self.W), ("b", self.b), ("running_mean", self.running_mean), ("running_var", self.running_var)
+            ):  # fmt: skip
                 for i, array in enumerate(arrays):
                     if array is not None:
                         _checks.finite(array, f"{name}[{i}]", self.dtype)
@@ -215,10 +240,12 @@ class Network:
             Left out, the work decides, up to `num_threads`.
         """
         if n_threads is None and self.input_mean is None and self.input_scale is None:
-            Z = self._network.forward_few(self.theta, X)
+            Z = self._network.forward_few(self.theta, self.buffers, X)
             if Z is not None:
                 return Z
-        return self._network.forward(self.theta, self._rows(X), *self._standardisation, _checks.threads(n_threads))
+        return self._network.forward(
+            self.theta, self.buffers, self._rows(X), *self._standardisation, _checks.threads(n_threads)
+        )
 
     def loss_and_gradients(
         self, X: object, y: object, *, sample_weight: object = None, training: bool = False, dX: bool = False,
@@ -236,8 +263,9 @@ class Network:
         sample_weight : (m,), optional
             Makes the loss a weighted mean.
         training : bool
-            Differentiate what the next step of `fit` would, with the masks that it draws, rather than the function
-            that `forward` computes. The two differ where there is a `Dropout`.
+            Differentiate what the next step of `fit` would, with the masks that it draws and the statistics of this
+            batch, rather than the function that `forward` computes. The two differ where there is a `Dropout` or a
+            `BatchNorm`.
         dX : bool
             Also compute ∂ℓ/∂X (m, n_0).
         n_threads : int, optional
@@ -250,8 +278,11 @@ class Network:
             ``dW`` and ``db`` (tuples of views, shaped as `W` and `b`), ``dtheta`` (flat) and ``dX``.
         """
         data = self._data(X, y, sample_weight)
+        training = _checks.flag(training, "training")
+        if training and len(data[0]) < self._fewest_rows:
+            raise ValueError("X must have at least 2 rows for the statistics of BatchNorm, got 1")
         loss, dtheta, dX_values = self._network.loss_and_gradients(
-            self.theta, *data, *self._standardisation, _checks.flag(training, "training"), self._draws,
+            self.theta, self.buffers, *data, *self._standardisation, training, self._draws,
             _checks.flag(dX, "dX"), _checks.threads(n_threads),
         )  # fmt: skip
         return loss, Gradients(*self._views(dtheta), dtheta, dX_values)
@@ -313,7 +344,7 @@ class Network:
         epochs : int
             How often each row is seen.
         batch_size : int
-            Rows in a step; the last step of an epoch takes what is left.
+            Rows in a step; the last step of an epoch takes what is left. A `BatchNorm` needs two in each.
         optimizer : Optimizer, optional
             Left out, `Adam` with its defaults, kept from one call to the next.
         shuffle : bool
@@ -388,7 +419,9 @@ class Network:
         return self._evaluate(*self._data(X, y, sample_weight), _checks.threads(n_threads))
 
     def _evaluate(self, X: Array, y: Array, labels: bool, weights: Array | None, threads: int) -> dict[str, float]:
-        loss, accuracy = self._network.evaluate(self.theta, X, y, labels, weights, *self._standardisation, threads)
+        loss, accuracy = self._network.evaluate(
+            self.theta, self.buffers, X, y, labels, weights, *self._standardisation, threads
+        )
         return {"loss": loss, "accuracy": accuracy} if self.classifies else {"loss": loss}
 
     # Files
@@ -396,7 +429,8 @@ class Network:
     def save(self, path: str | os.PathLike[str], *, notes: dict[str, Any] | None = None) -> None:
         """Write the network to a safetensors file, whole or not at all.
 
-        W and b stand under "W.0", "b.0", "W.1", ...; the architecture as JSON in the header.
+        W and b stand under "W.0", "b.0", "W.1", ..., running statistics under "running_mean.1", "running_var.1"; the
+        architecture as JSON in the header.
 
         Parameters
         ----------

@@ -26,6 +26,9 @@ SECONDS_BETWEEN_LOOKS = 0.1  # how often a run comes back for Ctrl-C and the pro
 STEPS_IN_A_RUN = 4096  # at most: a schedule is evaluated for so many steps at once
 
 
+NOT_FINITE = "a weight is not finite"  # nor a running statistic
+
+
 class DivergenceError(FloatingPointError, ValueError):
     """The loss or a weight was about to become infinite or NaN; the weights are the last finite ones."""
 
@@ -41,14 +44,16 @@ class Epochs:
     def __init__(
         self,
         trainer: BackendTrainer,
-        vectors: list[Array],
+        network: Network,
         optimizer: Optimizer,
+        state: list[Array],
         advanced: Callable[[int], object],
     ) -> None:
         self.trainer = trainer
         self.optimizer = optimizer
         self.counted = optimizer._steps
-        self.vectors = vectors  # all that steps change: the parameters first
+        self.finite = (network.theta, network.buffers)
+        self.vectors = [*self.finite, network._draws, *state]  # all that steps change
         self.advanced = advanced  # told of every run's steps
 
     def run(self, epoch: int, order: Array | None) -> tuple[float, float]:
@@ -62,7 +67,7 @@ class Epochs:
             if stop == "diverged":
                 self._refuse(epoch, step, order, before, "the loss is not finite")
         if not self._finite():
-            self._refuse(epoch, step, order, before, "a weight is not finite")
+            self._refuse(epoch, step, order, before, NOT_FINITE)
         loss, weight, correct = sums[:3].tolist()
         return (loss / weight, correct / weight) if weight > 0 else (0.0, 0.0)
 
@@ -83,7 +88,7 @@ class Epochs:
             vector[:] = saved
 
     def _finite(self) -> bool:
-        return all_finite(self.vectors[0])
+        return all(all_finite(vector) for vector in self.finite)
 
     def _refuse(self, epoch: int, step: int, order: Array | None, before: list[Array], what: str) -> None:
         if not self._finite():
@@ -95,7 +100,7 @@ class Epochs:
                 if stop == "diverged":
                     break
                 if not self._finite():
-                    what = "a weight is not finite"
+                    what = NOT_FINITE
                     self._restore(last_finite)
                     break
         rate = self.optimizer.rate(self.optimizer.steps)
@@ -162,20 +167,26 @@ def fit(
             validation = network._data(*validation_data)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
+    whole = min(rows, len(data[0]))
+    last = len(data[0]) % whole or whole
+    if last < network._fewest_rows:
+        raise ValueError(
+            f"batch_size must leave no batch of 1 row, which has no variance for BatchNorm, got {rows} for "
+            f"{len(data[0])} rows"
+        )
     network._check_parameters()
     optimizer.rate(optimizer.steps)
     standardisation = network._standardisation
 
     state = optimizer.bind(network)
     trainer = network._backend.trainer(
-        network._network, network.theta, state, optimizer.settings(), *data, *standardisation, rows, threads,
-        1.0, 0.0, math.inf, network._draws,
+        network._network, network.theta, network.buffers, state, optimizer.settings(), *data, *standardisation, rows,
+        threads, 1.0, 0.0, math.inf, network._draws,
     )  # fmt: skip
     history = History()
     m = len(data[0])
     with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:
-        kept = [network.theta, network._draws, *state]
-        loop = Epochs(trainer, kept, optimizer, bar.update if bar is not None else lambda steps: None)
+        loop = Epochs(trainer, network, optimizer, state, bar.update if bar is not None else lambda steps: None)
         for epoch in range(n_epochs):
             started = time.perf_counter()
             # Held by nothing but the run: the next is drawn when this one is gone.

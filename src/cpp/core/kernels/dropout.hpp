@@ -13,7 +13,7 @@ namespace {
 // The counter is (sample, feature / 2): its two words are for an even feature and the odd one after it.
 // M(n, m), Z and Z_next likewise: Z_next = Z ∘ M.
 template <class T>
-void dropout_forward(const Pass& pass, double p, ConstMatrix<T> Z, Matrix<T> M, Matrix<T> Z_next) {
+void dropout_forward(const Pass<T>& pass, double p, ConstMatrix<T> Z, Matrix<T> M, Matrix<T> Z_next) {
   using Words = VectorOf<std::uint32_t, lanes<T> * sizeof(std::uint32_t)>;
   using Wide = VectorOf<std::make_unsigned_t<Integer<T>>, vector_bytes>;
   const ThreefryKey seed{static_cast<std::uint32_t>(pass.draws.seed),

@@ -44,8 +44,16 @@ struct Kernels {
   void (*layer_norm_forward)(Matrix<const T> Z, const T* gamma, const T* beta, T epsilon, Matrix<T> Zhat,
                              Matrix<T> A);
   void (*layer_norm_backward)(Matrix<const T> D, const T* gamma, Matrix<T> Zhat, Matrix<T> G);
+  // See batch_normalisation.hpp.
+  void (*batch_statistics)(Matrix<const T> Z, T* mean, T* variance);
+  void (*batch_norm_forward)(Matrix<const T> Z, const T* mean, const T* variance, T epsilon, const T* gamma,
+                             const T* beta, Matrix<T> Zhat, Matrix<T> A);
+  void (*batch_norm_backward)(Matrix<const T> D, Matrix<const T> Zhat, const T* variance, T epsilon,
+                              const T* gamma, T* dgamma, T* dbeta, Matrix<T> G);
+  void (*batch_norm_backward_given)(Matrix<const T> D, const T* variance, T epsilon, const T* gamma,
+                                    Matrix<T> Zhat, Matrix<T> G);
   // See dropout.hpp.
-  void (*dropout_forward)(const Pass&, double p, Matrix<const T> Z, Matrix<T> M, Matrix<T> Z_next);
+  void (*dropout_forward)(const Pass<T>&, double p, Matrix<const T> Z, Matrix<T> M, Matrix<T> Z_next);
   void (*dropout_backward)(Matrix<const T> G_next, Matrix<const T> M, Matrix<T> G);
 };
 

@@ -13,7 +13,15 @@ from backsweep._checks import Array
 from backsweep.reference import activations, losses, optimizers
 from backsweep.reference.dense import preactivation
 from backsweep.reference.dropout import dropout, dropout_backward
-from backsweep.reference.normalisation import layer_norm, layer_norm_backward
+from backsweep.reference.normalisation import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_given,
+    batch_norm_given_backward,
+    layer_norm,
+    layer_norm_backward,
+    remember,
+)
 
 Spec = tuple[int, int, str, bool, str, float]  # n_in, n_out, activation, bias, kind, p
 
@@ -58,6 +66,17 @@ def split(theta: Array, layers: Sequence[Spec]) -> list[Parameters]:
     return views
 
 
+def running(buffers: Array, layers: Sequence[Spec]) -> list[tuple[Array, Array] | None]:
+    """Each layer's running mean and variance: views into the flat vector; None where it has none."""
+    views: list[tuple[Array, Array] | None] = []
+    begin = 0
+    for _, n, _, _, kind, _ in layers:
+        has = kind == "batch_norm"
+        views.append((buffers[begin : begin + n], buffers[begin + n : begin + 2 * n]) if has else None)
+        begin += 2 * n * has
+    return views
+
+
 class Network:
     """A chain of layers and a loss."""
 
@@ -67,48 +86,55 @@ class Network:
         self.parameters = sum(
             ({"dense": n_in, "dropout": 0}.get(kind, 1) + bias) * n_out for n_in, n_out, _, bias, kind, _ in layers
         )
+        self.buffers = sum(2 * n_out for _, n_out, _, _, kind, _ in layers if kind == "batch_norm")
 
     def rows(self, X: Array, theta: Array, mean: Array | None, scale: Array | None) -> Array:
         """Z[0] for some rows of X, in the dtype of theta."""
         standardised = X if mean is None or scale is None else (X.astype(np.float64) - mean) / scale
         return np.require(standardised, theta.dtype, ["C", "ALIGNED"])
 
-    def forward(self, theta: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int) -> Array:
+    def forward(
+        self, theta: Array, buffers: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int
+    ) -> Array:
         Z = self.rows(X, theta, mean, scale)
-        return self.sweep_forward(theta, Z, PREDICTION)[0][-1]
+        return self.sweep_forward(theta, buffers, Z, PREDICTION)[0][-1]
 
-    def sweep_forward(self, theta: Array, Z: Array, pass_: Pass) -> tuple[list[Array], list[Array]]:
+    def sweep_forward(self, theta: Array, buffers: Array, Z: Array, pass_: Pass) -> tuple[list[Array], list[Array]]:
         """``Z_{i+1} = σ(A_i)``, ``A_i = Z_i W_i + b_i``: every Z and A."""
         Zs, As = [Z], []
+        statistics = running(buffers, self.layers)
         for i, (W, b) in enumerate(split(theta, self.layers)):
             _, _, sigma, _, kind, p = self.layers[i]
             if kind == "dropout":
                 As.append(dropout(Zs[-1], p, pass_.seed, pass_.step, i) if pass_.training else Zs[-1])
+            elif (given := statistics[i]) is not None and b is not None:
+                As.append(batch_norm(Zs[-1], W, b) if pass_.training else batch_norm_given(Zs[-1], *given, W, b))
             else:
                 As.append(preactivation_of(kind, Zs[-1], W, b))
             Zs.append(getattr(activations, sigma)(As[-1]))
         return Zs, As
 
-    def forward_few(self, theta: Array, X: object) -> None:
+    def forward_few(self, theta: Array, buffers: Array, X: object) -> None:
         """None: the reference has no shorter way."""
 
     def evaluate(
-        self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
+        self, theta: Array, buffers: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
         mean: Array | None, scale: Array | None, n_threads: int,
     ) -> tuple[float, float]:  # fmt: skip
-        Z = self.forward(theta, X, mean, scale, n_threads)
+        Z = self.forward(theta, buffers, X, mean, scale, n_threads)
         value = getattr(losses, self.loss)
         return value(Z, y, sample_weight), losses.accuracy(self.loss, Z, y, sample_weight)
 
     def sweep(
-        self, theta: Array, Z: Array, y: Array, sample_weight: Array | None, pass_: Pass
-    ) -> tuple[float, Array, Array, Array]:
-        """Both sweeps on a batch: the loss, dtheta, G[0] and Z[L]."""
+        self, theta: Array, buffers: Array, Z: Array, y: Array, sample_weight: Array | None, pass_: Pass
+    ) -> tuple[float, Array, Array, list[Array]]:
+        """Both sweeps on a batch: the loss, dtheta, G[0] and every Z."""
         parameters = split(theta, self.layers)
         dtheta = np.empty_like(theta)
         gradients = split(dtheta, self.layers)
 
-        Zs, As = self.sweep_forward(theta, Z, pass_)
+        statistics = running(buffers, self.layers)
+        Zs, As = self.sweep_forward(theta, buffers, Z, pass_)
         loss = getattr(losses, self.loss)(Zs[-1], y, sample_weight)
 
         # Backward: D_i = G_{i+1} ∘ σ'(A_i), G_i = D_i W_iᵀ, ∇W_i = Z_iᵀ D_i.
@@ -125,18 +151,31 @@ class Network:
                 if db is not None:
                     db[:] = beta
                 continue
+            if (given := statistics[i]) is not None and db is not None:
+                G, gradients[i].W[:], db[:] = (
+                    batch_norm_backward(D, Zs[i], parameters[i].W)
+                    if pass_.training
+                    else batch_norm_given_backward(D, Zs[i], *given, parameters[i].W)
+                )
+                continue
             gradients[i].W[:] = Zs[i].T @ D
             if db is not None:
                 db[:] = D.sum(axis=0)
             G = D @ parameters[i].W.T
-        return loss, dtheta, G, Zs[-1]
+        return loss, dtheta, G, Zs
+
+    def remember(self, buffers: Array, Zs: Sequence[Array]) -> None:
+        """Takes a batch's statistics into the running ones."""
+        for Z, statistics in zip(Zs, running(buffers, self.layers), strict=False):  # Z[L] goes into no layer
+            if statistics is not None:
+                remember(*statistics, Z)
 
     def loss_and_gradients(
-        self, theta: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
+        self, theta: Array, buffers: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
         mean: Array | None, scale: Array | None, training: bool, draws: Array, wants_dX: bool, n_threads: int,
     ) -> tuple[float, Array, Array | None]:  # fmt: skip
         Z = self.rows(X, theta, mean, scale)
-        loss, dtheta, G, _ = self.sweep(theta, Z, y, sample_weight, Pass(training, *draws.tolist()))
+        loss, dtheta, G, _ = self.sweep(theta, buffers, Z, y, sample_weight, Pass(training, *draws.tolist()))
         dX = (G if scale is None else (G / scale).astype(G.dtype)) if wants_dX else None
         return loss, dtheta, dX
 
@@ -145,11 +184,11 @@ class Trainer:
     """Mini-batches in order, a sweep and an update for each."""
 
     def __init__(
-        self, network: Network, theta: Array, state: list[Array], settings: dict[str, Any], X: Array, y: Array,
-        labels: bool, sample_weight: Array | None, mean: Array | None, scale: Array | None, batch_size: int,
-        n_threads: int, loss_factor: float, penalty: float, loss_cap: float, draws: Array,
+        self, network: Network, theta: Array, buffers: Array, state: list[Array], settings: dict[str, Any],
+        X: Array, y: Array, labels: bool, sample_weight: Array | None, mean: Array | None, scale: Array | None,
+        batch_size: int, n_threads: int, loss_factor: float, penalty: float, loss_cap: float, draws: Array,
     ) -> None:  # fmt: skip
-        self.network, self.theta, self.state, self.settings = network, theta, state, settings
+        self.network, self.theta, self.buffers, self.state, self.settings = network, theta, buffers, state, settings
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.mean, self.scale = mean, scale
         self.loss_factor, self.penalty, self.loss_cap = loss_factor, penalty, loss_cap
@@ -180,11 +219,14 @@ class Trainer:
             Z = self.network.rows(self.X[rows], self.theta, self.mean, self.scale)
             y = self.y[rows]
             w = None if self.sample_weight is None else self.sample_weight[rows]
-            loss, dtheta, _, Z_L = self.network.sweep(self.theta, Z, y, w, Pass(True, *self.draws.tolist()))
+            pass_ = Pass(True, *self.draws.tolist())
+            loss, dtheta, _, Zs = self.network.sweep(self.theta, self.buffers, Z, y, w, pass_)
+            Z_L = Zs[-1]
             if self.loss_cap < np.inf:
                 loss = losses.capped(self.network.loss, Z_L, y, w, self.loss_cap)
             if not np.isfinite(loss):
                 return done, "diverged"
+            self.network.remember(self.buffers, Zs)
             weight = float(len(Z)) if w is None else float(np.sum(w, dtype=np.float64))
             penalty = self._penalise(dtheta, weight)
             optimizers.update(

@@ -35,7 +35,18 @@ def minimise(estimator: Perceptron, network: Network, rows: Rows) -> None:
     def value_and_gradient(theta: Array) -> tuple[float, Array]:
         network.theta[:] = theta
         loss, dtheta, _ = network._network.loss_and_gradients(
-            network.theta, rows.X, targets, objective.labels, w, None, None, False, network._draws, False, threads
+            network.theta,
+            network.buffers,
+            rows.X,
+            targets,
+            objective.labels,
+            w,
+            None,
+            None,
+            False,
+            network._draws,
+            False,
+            threads,
         )
         dtheta *= objective.gradient_factor
         squares = 0.0

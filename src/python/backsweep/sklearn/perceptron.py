@@ -335,8 +335,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     def _record_validation_loss(self, rows: Rows) -> None:
         objective, network = self._objective(), self.network_
         loss, _ = network._network.evaluate(
-            network.theta, rows.X, rows.targets(objective), objective.labels, rows.sample_weight, None, None,
-            self._threads(),
+            network.theta, network.buffers, rows.X, rows.targets(objective), objective.labels, rows.sample_weight,
+            None, None, self._threads(),
         )  # fmt: skip
         loss *= objective.loss_factor
         if objective.loss == "poisson":
@@ -433,7 +433,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     def _outputs(self, rows: Array) -> Array:
         """The output layer's values (m, k), after the output activation."""
         network = self.network_
-        return self._activated(network._network.forward(network.theta, rows, None, None, self._threads()))
+        Z = network._network.forward(network.theta, network.buffers, rows, None, None, self._threads())
+        return self._activated(Z)
 
     def _activated(self, Z: Array) -> Array:
         return OUTPUTS[self.out_activation_](Z)
@@ -442,7 +443,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         """The same for X as a user gives it."""
         network = self.network_
         if "feature_names_in_" not in self.__dict__:
-            Z = network._network.forward_few(network.theta, X)
+            Z = network._network.forward_few(network.theta, network.buffers, X)
             if Z is not None:
                 return self._activated(Z)
         return self._outputs(self._rows(X))

@@ -119,7 +119,7 @@ class Epochs:
         self.sums = np.zeros(5)
         backend, optimizer = network._backend, descent.optimizer
         self.trainer = backend.trainer(
-            network._network, network.theta, optimizer.bind(network), optimizer.settings(), rows.X,
+            network._network, network.theta, network.buffers, optimizer.bind(network), optimizer.settings(), rows.X,
             rows.targets(objective), objective.labels, rows.sample_weight, None, None, batch_size,
             estimator._threads(), objective.gradient_factor, float(estimator.alpha), objective.cap(network.dtype),
             network._draws,

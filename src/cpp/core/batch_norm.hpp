@@ -1,0 +1,67 @@
+// Batch normalisation (Ioffe and Szegedy, 2015): each feature is brought to mean 0 and variance 1 over the
+// samples of the batch, Ẑ; then A = γ Ẑ + β, Z_next = σ(A). In prediction the mean and the variance are
+// running ones.
+#pragma once
+
+#include "core/activation.hpp"
+#include "core/layer.hpp"
+
+namespace backsweep {
+
+// PyTorch's: what is added to the variance, and the share of a running statistic that a batch replaces.
+inline constexpr double batch_norm_epsilon = 1e-5;
+inline constexpr double batch_norm_momentum = 0.1;
+
+// Parameters: γ (n), then β (n). Buffers: the running mean (n), then the running variance (n). Statistics:
+// the batch's mean (n), then its variance (n), which divides by m. What forward keeps: Ẑ, then A where σ'
+// needs it.
+template <class T>
+class BatchNorm final : public Layer<T>, public WholeBatch<T> {
+ public:
+  BatchNorm(std::size_t n, Activation sigma) : n_(n), sigma_(sigma) {}
+
+  std::size_t n_in() const override { return n_; }
+  std::size_t n_out() const override { return n_; }
+  std::size_t parameters() const override { return 2 * n_; }
+  std::size_t buffers() const override { return 2 * n_; }
+  std::size_t kept_rows() const override { return n_ + (needs_preactivation(sigma_) ? n_ : 0); }
+  std::size_t summed() const override { return 2 * n_; }  // D ∘ Ẑ for dγ, and D for dβ
+  double flops() const override { return 8.0 * static_cast<double>(n_); }
+
+  // Of a prediction pass.
+  void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+               const Pass<T>& pass) const override;
+  void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>& pass) const override;
+  void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
+                Matrix<T> G, const Pass<T>& pass) const override;
+
+  // Of a training pass.
+  const WholeBatch<T>* whole_batch() const override { return this; }
+  std::size_t tasks() const override;
+  std::size_t statistics() const override { return 2 * n_; }
+  void forward_batch(std::size_t task, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+                     T* statistics) const override;
+  void backward_batch(std::size_t task, const T* theta, const T* statistics, Matrix<T> A,
+                      ConstMatrix<T> Z_next, Matrix<T> G_next, T* sums, Matrix<T> G) const override;
+  void remember(const T* statistics, std::size_t m, T* buffers) const override;
+
+  std::size_t gradient_blocks() const override { return 1; }
+  Slice gradient_block(std::size_t) const override { return {0, parameters()}; }
+  void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
+                ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
+
+ private:
+  static constexpr T epsilon = static_cast<T>(batch_norm_epsilon);
+
+  Slice features(std::size_t task) const;
+  const T* gamma(const T* theta) const { return theta; }
+  const T* beta(const T* theta) const { return theta + n_; }
+  Matrix<T> preactivation(Matrix<T> A) const {
+    return A && needs_preactivation(sigma_) ? A.row_range(n_, n_) : Matrix<T>{};
+  }
+
+  std::size_t n_;
+  Activation sigma_;
+};
+
+}  // namespace backsweep
