@@ -192,3 +192,74 @@ def test_dropout_needs_batches():
     for dropout in (1.0, -0.1, "half"):
         with pytest.raises(ValueError, match="The 'dropout' parameter of MLPClassifier must be"):
             fit(dropout=dropout)
+
+
+# Batch normalisation
+
+
+def test_batch_norm_predicts_by_running_statistics():
+    estimator = fit(hidden_layer_sizes=(12, 8), batch_norm=True, activation="tanh", dropout=0.1)
+    network = estimator.network_
+    kinds = [layer.kind for layer in network.layers]
+    assert kinds == 2 * ["dense", "batch_norm", "dropout"] + ["dense"]
+    assert [a.shape for a in estimator.scales_] == [b.shape for b in estimator.shifts_] == [(12,), (8,)]
+    Z = X
+    for j, i in enumerate((1, 4)):
+        A = Z @ estimator.coefs_[j] + estimator.intercepts_[j]
+        assert (network.running_mean[i] != 0).all()
+        Zhat = (A - network.running_mean[i]) / np.sqrt(network.running_var[i] + 1e-5)
+        Z = np.tanh(Zhat * estimator.scales_[j] + estimator.shifts_[j])
+    logits = Z @ estimator.coefs_[-1] + estimator.intercepts_[-1]
+    assert_close(estimator.transform(X), Z, 1e-12, "the last hidden layer")
+    for some in (X, X[:1]):
+        assert_close(estimator.predict_proba(some), bs.reference.softmax(logits)[: len(some)], 1e-12, "S")
+    x = X[:1].copy()
+    slopes = differences(lambda: network.forward(x)[0, 3], x)
+    assert_close(estimator.input_gradients(X[:1])[0, 3], slopes[0], difference_error(64 * 12, 100.0), "∂Z[L]/∂X")
+
+
+def test_batch_norm_is_trained_as_a_network_is():
+    # By sgd: the gradient of a bias that the batch's mean takes away is rounding, and Adam would make steps of it.
+    estimator = fit(batch_norm=True, solver="sgd", learning_rate_init=0.1, **BY_HAND)
+    start = classifier(batch_norm=True, max_iter=1, learning_rate_init=1e-300, shuffle=False).fit(X, Y)
+    network = bs.Network([64, bs.Dense(12, "identity"), bs.BatchNorm("relu"), 10], dtype="float64")
+    network.theta[:] = start.network_.theta
+    optimizer = bs.SGD(0.1, momentum=0.9, nesterov=True)
+    history = network.fit(X, Y, epochs=5, batch_size=200, optimizer=optimizer, shuffle=False, progress=False)
+    assert_close(estimator.network_.theta, network.theta, 1e-10, "theta")
+    assert_close(estimator.network_.buffers, network.buffers, 1e-10, "running statistics")
+    np.testing.assert_allclose(estimator.loss_curve_, history.loss, rtol=1e-9)
+
+
+def test_running_statistics_in_copies_and_on_the_way():
+    listener = Listener(last=3)
+    estimator = classifier(batch_norm=True).set_callbacks(listener).fit(X, Y)
+    assert listener.scores[-1] == estimator.score(X, Y)
+    estimator = fit(batch_norm=True)
+    for other in (pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator)):
+        assert np.array_equal(pickle.loads(pickle.dumps(other)).predict_proba(X), estimator.predict_proba(X))
+        before = estimator.network_.buffers.copy()
+        other.partial_fit(X, Y)
+        assert not np.array_equal(other.network_.buffers, before)
+        assert np.array_equal(estimator.network_.buffers, before)
+    values = estimator.predict_proba(X)
+    estimator.fit(X, Y)  # afresh
+    assert np.array_equal(estimator.predict_proba(X), values)
+    estimator = classifier(batch_norm=True, early_stopping=True, max_iter=300, learning_rate_init=0.05)
+    estimator.fit(X[:200], Y[:200], X_val=X[200:], y_val=Y[200:])
+    assert estimator.n_iter_ < 300
+    assert estimator.score(X[200:], Y[200:]) == estimator.best_validation_score_
+
+
+def test_batch_norm_that_cannot_be():
+    with pytest.raises(ValueError, match="batch_norm must be False with layer_norm=True"):
+        fit(batch_norm=True, layer_norm=True)
+    with pytest.raises(ValueError, match="batch_norm must be False with solver='lbfgs'"):
+        fit(batch_norm=True, solver="lbfgs")
+    with pytest.raises(ValueError, match=r"batch_size must leave no batch of 1 row, .* got 299 for 300 rows"):
+        fit(batch_norm=True, batch_size=299)
+    estimator = fit(batch_norm=True)
+    before = estimator.coefs_[0].copy()
+    with pytest.raises(ValueError, match="batch_size must leave no batch of 1 row"):
+        estimator.partial_fit(X[:1], Y[:1])
+    assert np.array_equal(estimator.coefs_[0], before)

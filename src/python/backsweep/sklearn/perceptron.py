@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from backsweep import _core
 from backsweep._checks import Array
-from backsweep.layers import Dense, Dropout, Layer, LayerNorm
+from backsweep.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from backsweep.network import Network
 from backsweep.sklearn import inside
 from backsweep.sklearn.lbfgs import minimise
@@ -38,7 +38,7 @@ OUTPUTS: dict[str, Callable[[Array], Array]] = {
     "identity": lambda Z: Z,
 }
 LISTS = ("coefs_", "intercepts_", "scales_", "shifts_")  # the attributes that are views of the network's parameters
-BESIDE = ("_draws",)  # and what else the network keeps from one step to the next
+BESIDE = ("_draws", "buffers")  # and what else the network keeps from one step to the next
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -79,6 +79,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "layer_norm": ["boolean"],
+        "batch_norm": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
@@ -114,6 +115,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     n_iter_no_change: float
     max_fun: int
     layer_norm: bool
+    batch_norm: bool
     dropout: Any
     weight_decay: float
     clip_norm: float | None
@@ -221,7 +223,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             train(self, network, rows, held_out, incremental=incremental)
             self._continues = incremental
         self._take_views()
-        if not all_finite(network.theta):
+        if not (all_finite(network.theta) and all_finite(network.buffers)):
             raise ValueError(NOT_FINITE)
         return self
 
@@ -257,14 +259,21 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             raise ValueError(f"dropout must be 0 with solver='lbfgs', which needs one function, got {self.dropout!r}")
         return [float(p) for p in shares]
 
+    def _norm(self) -> type[LayerNorm] | type[BatchNorm] | None:
+        if self.batch_norm and self.layer_norm:
+            raise ValueError("batch_norm must be False with layer_norm=True: one of them normalises a layer")
+        if self.batch_norm and self.solver == "lbfgs":
+            raise ValueError("batch_norm must be False with solver='lbfgs', which takes no batches")
+        return BatchNorm if self.batch_norm else LayerNorm if self.layer_norm else None
+
     def _layers(self, widths: list[int]) -> list[int | Layer]:
         """The network's layers: each hidden one is an affine map, what normalises it, σ, and what drops units."""
         *hidden, n_out = widths[1:]
         layers: list[int | Layer] = [widths[0]]
-        shares = self._dropout(len(hidden))
+        shares, norm = self._dropout(len(hidden)), self._norm()
         for width, name, p in zip(hidden, self._activations(len(hidden)), shares, strict=True):
             sigma = {"logistic": "sigmoid"}.get(name, name)
-            layers += [Dense(width, "identity"), LayerNorm(sigma)] if self.layer_norm else [Dense(width, sigma)]
+            layers += [Dense(width, "identity"), norm(sigma)] if norm is not None else [Dense(width, sigma)]
             layers += [Dropout(p)] if p > 0 else []
         return [*layers, Dense(n_out, "identity")]
 

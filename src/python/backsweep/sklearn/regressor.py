@@ -35,6 +35,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Also a function of the step, counted from 0, that gives the learning rate.
     layer_norm : bool
         Put a `LayerNorm` between each hidden layer's affine map and its σ.
+    batch_norm : bool
+        Put a `BatchNorm` there in its place: training normalises by each batch, prediction by running statistics,
+        `Network.running_mean` and `Network.running_var`. With solver="sgd" or "adam".
     dropout : float or list of float
         The share of a hidden layer's units that each step of training leaves out, as `Dropout` does; a list has
         one for each. With solver="sgd" or "adam".
@@ -93,6 +96,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         layer_norm: bool = False,
+        batch_norm: bool = False,
         dropout: Any = 0.0,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,

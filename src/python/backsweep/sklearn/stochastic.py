@@ -168,7 +168,7 @@ class Stopping:
 
     def __init__(self, estimator: Perceptron, validation: Rows | None) -> None:
         self.estimator, self.validation = estimator, validation
-        self.best_theta: Array | None = None
+        self.best: tuple[Array, Array] | None = None  # parameters and running statistics
 
     def update(self, network: Network) -> None:
         estimator = self.estimator
@@ -181,7 +181,7 @@ class Stopping:
             stands = score < estimator.best_validation_score_ + estimator.tol
             if score > estimator.best_validation_score_:
                 estimator.best_validation_score_ = score
-                self.best_theta = network.theta.copy()
+                self.best = network.theta.copy(), network.buffers.copy()
         else:
             loss = estimator.loss_curve_[-1]
             stands = loss > estimator.best_loss_ - estimator.tol
@@ -217,6 +217,9 @@ def train(estimator: Perceptron, network: Network, rows: Rows, validation: Rows 
     """Epochs until the estimator has converged; one with `incremental`."""
     m = len(rows.X)
     size = batch_rows(estimator.batch_size, m)
+    if (m % size or size) < network._fewest_rows:
+        raise ValueError(f"batch_size must leave no batch of 1 row, which has no variance for batch_norm, got {size} "
+                         f"for {m} rows")  # fmt: skip
     if not incremental or not hasattr(estimator, "_optimizer"):
         estimator._optimizer = Descent(estimator)
     descent = estimator._optimizer
@@ -260,6 +263,6 @@ def train(estimator: Perceptron, network: Network, rows: Rows, validation: Rows 
                     )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
-    if stopping.best_theta is not None:
-        network.theta[:] = stopping.best_theta
+    if stopping.best is not None:
+        network.theta[:], network.buffers[:] = stopping.best
     told.fit_ends()
