@@ -52,7 +52,7 @@ class Epochs:
         self.trainer = trainer
         self.optimizer = optimizer
         self.counted = optimizer._steps
-        self.finite = (network.theta, network.buffers)
+        self.finite = [vector for vector in (network.theta, network.buffers) if vector.size]
         self.vectors = [*self.finite, network._draws, *state]  # all that steps change
         self.advanced = advanced  # told of every run's steps
 
