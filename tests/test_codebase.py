@@ -35,8 +35,8 @@ LEVELS = [
     ["pass", "kernels/elementary", "kernels/product_block", "kernels/threefry"],
     [
         "kernels/activation",
-        "kernels/dots",
         "kernels/batch_normalisation",
+        "kernels/dots",
         "kernels/dropout",
         "kernels/loss",
         "kernels/normalisation",
