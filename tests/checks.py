@@ -123,6 +123,20 @@ def differences(f, x):
     return slopes
 
 
+def differences_of_some(f, net, count):
+    """Some of a network's parameters, and df/dtheta there."""
+    picked = np.random.default_rng(3).permutation(net.theta.size)[:count]
+    theta = net.theta[picked]
+
+    def f_of_theta():
+        net.theta[picked] = theta
+        return f()
+
+    slopes = differences(f_of_theta, theta)
+    net.theta[picked] = theta
+    return picked, slopes
+
+
 def difference_error(terms, size=1.0):
     """The error of `differences` for a sum of so many terms of this size, with fifth derivatives of up to 100."""
     h = tolerances.unit("float64") ** 0.2

@@ -10,12 +10,13 @@ import pickle
 import backsweep as bs
 import numpy as np
 import pytest
-from checks import difference_error, differences
+from checks import difference_error, differences, differences_of_some
 from figures import measured
 from problems import ACTIVATIONS, BACKENDS, DTYPES, IMPLEMENTATIONS
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from tolerances import FORMULA, gamma, relative_error
+from torch_twin import OPTIMIZERS, Twin, train_for_50_steps
 
 SHAPES = {
     "the input": ([6, bs.BatchNorm(), 3], 9),
@@ -49,49 +50,6 @@ def problem(name, dtype="float64", backend="core"):
             var[:] = rng.uniform(0.2, 2, size=var.shape)
     X = rng.normal(size=(m, net.n_in))
     return net, X, rng.integers(net.n_out, size=m), rng.uniform(0.1, 1, size=m)
-
-
-class Twin:
-    """The same network in PyTorch, in float64, given the masks of dropout."""
-
-    def __init__(self, net):
-        torch = self.torch = pytest.importorskip("torch", exc_type=ImportError)
-        self.layers = net.layers
-        self.pairs = [
-            [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in (W, b)] if layer.parameters else []
-            for W, b, layer in zip(net.W, net.b, net.layers, strict=True)
-        ]
-        self.parameters = [parameter for pair in self.pairs for parameter in pair]
-        self.running = [
-            None if mean is None else [torch.tensor(mean, dtype=torch.float64), torch.tensor(var, dtype=torch.float64)]
-            for mean, var in zip(net.running_mean, net.running_var, strict=True)
-        ]
-
-    def outputs(self, Z, training, masks):
-        """Every Z; the running statistics move where it trains."""
-        F = self.torch.nn.functional
-        Zs = [Z if self.torch.is_tensor(Z) else self.torch.tensor(Z)]
-        for layer, pair, running, mask in zip(self.layers, self.pairs, self.running, masks, strict=True):
-            Z = Zs[-1]
-            if layer.kind == "dense":
-                A = Z @ pair[0] + pair[1]
-            elif layer.kind == "layer_norm":
-                A = F.layer_norm(Z, (layer.n_out,), *pair)
-            elif layer.kind == "batch_norm":
-                A = F.batch_norm(Z, *running, *pair, training=training, momentum=0.1, eps=1e-5)
-            else:
-                A = Z * self.torch.tensor(mask) if training else Z
-            Zs.append(A if layer.activation == "identity" else getattr(F, layer.activation)(A))
-        return Zs
-
-    def loss(self, Z, y, training, masks):
-        return self.torch.nn.functional.cross_entropy(self.outputs(Z, training, masks)[-1], self.torch.tensor(y))
-
-    def flat(self, of=lambda p: p.detach()):
-        return np.concatenate([of(p).numpy().ravel() for p in self.parameters])
-
-    def buffers(self):
-        return np.concatenate([v.numpy() for running in self.running if running is not None for v in running])
 
 
 def spread(net, X, training):
@@ -157,18 +115,9 @@ def test_gradients_are_those_of_differences(name, backend, training):
     assert f() == loss
     if not training:
         assert abs(loss - net.evaluate(X, y, sample_weight=w)["loss"]) < 1e-13 * (1 + loss)
-    rng = np.random.default_rng(3)
-    picked = rng.permutation(net.theta.size)[:60]
-    theta = net.theta[picked]
-
-    def f_of_theta():
-        net.theta[picked] = theta
-        return f()
-
     allowed = difference_error(9 * net.n_out, 10 * max(1.0, loss))
     assert np.abs(gradients.dtheta).max() > 100 * allowed
-    slopes = differences(f_of_theta, theta)
-    net.theta[picked] = theta
+    picked, slopes = differences_of_some(f, net, 60)
     assert np.abs(gradients.dtheta[picked] - slopes).max() <= allowed
     if name != "two rows":  # its Ẑ jumps where the two meet
         assert np.abs(gradients.dX - differences(f, X)).max() <= allowed
@@ -202,28 +151,14 @@ def tolerances_norm(x):
     return float(np.linalg.norm(np.ravel(x)))
 
 
-OPTIMIZERS = {
-    "SGD with momentum": (lambda: bs.SGD(0.05, momentum=0.9), lambda torch, p: torch.optim.SGD(p, 0.05, momentum=0.9)),
-    "Adam": (lambda: bs.Adam(1e-2), lambda torch, p: torch.optim.Adam(p, 1e-2)),
-}
-
-
 @backends
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 @pytest.mark.parametrize("name", ["more rows than a tile", "with the others"])
 def test_fifty_steps_are_pytorchs(name, kind, backend):
     net, X, y, _ = problem(name, backend=backend)
     m = 470 if len(X) > 470 else 66
-    X, y, batch = X[:m], y[:m], -(-m // 5)
-    twin, start = Twin(net), net.theta.copy()
-    mine, its = OPTIMIZERS[kind]
-    optimizer = its(twin.torch, twin.parameters)
-    for step in range(50):
-        rows = slice(step % 5 * batch, (step % 5 + 1) * batch)
-        optimizer.zero_grad()
-        twin.loss(X[rows], y[rows], True, net.dropout_masks(len(X[rows]), step=step)).backward()
-        optimizer.step()
-    net.fit(X, y, epochs=10, batch_size=batch, optimizer=mine(), shuffle=False, progress=False)
+    X, y, start = X[:m], y[:m], net.theta.copy()
+    twin = train_for_50_steps(net, X, y, kind)
     for what, got, wanted in (("parameters", net.theta, twin.flat()), ("statistics", net.buffers, twin.buffers())):
         error = relative_error(got, wanted)
         measured(f"batch_norm, {what} after 50 steps of {kind}, from PyTorch's", f"{name}, {backend}", error)

@@ -11,10 +11,11 @@ import backsweep as bs
 import numpy as np
 import pytest
 from backsweep.reference.dropout import threefry
-from checks import difference_error, differences
+from checks import difference_error, differences, differences_of_some
 from figures import measured
 from problems import BACKENDS, DTYPES, IMPLEMENTATIONS
 from tolerances import FORMULA, gamma, relative_error
+from torch_twin import OPTIMIZERS, Twin, train_for_50_steps
 
 LAYERS = {
     "the input": ([6, bs.Dropout(0.3), 3], 9),
@@ -208,46 +209,11 @@ def test_gradients_of_a_training_pass_are_those_of_differences(name, backend):
         return net.loss_and_gradients(X, y, sample_weight=w, training=True)[0]
 
     assert f() == loss
-    rng = np.random.default_rng(3)
-    picked = rng.permutation(net.theta.size)[:40]
-    theta = net.theta[picked]
-
-    def f_of_theta():
-        net.theta[picked] = theta
-        return f()
-
     allowed = difference_error(9 * net.n_out, 16 * max(1.0, loss))
     assert np.abs(gradients.dtheta).max() > 100 * allowed
-    slopes = differences(f_of_theta, theta)
-    net.theta[picked] = theta
+    picked, slopes = differences_of_some(f, net, 40)
     assert np.abs(gradients.dtheta[picked] - slopes).max() <= allowed
     assert np.abs(gradients.dX - differences(f, X)).max() <= allowed
-
-
-class Twin:
-    """The same network in PyTorch, in float64, given the masks."""
-
-    def __init__(self, net):
-        torch = self.torch = pytest.importorskip("torch", exc_type=ImportError)
-        self.layers = net.layers
-        self.pairs = [
-            [torch.tensor(a, requires_grad=True) for a in (W, b)] if layer.parameters else []
-            for W, b, layer in zip(net.W, net.b, net.layers, strict=True)
-        ]
-        self.parameters = [parameter for pair in self.pairs for parameter in pair]
-
-    def loss(self, Z, y, masks):
-        F = self.torch.nn.functional
-        for layer, pair, mask in zip(self.layers, self.pairs, masks, strict=True):
-            if layer.kind == "dropout":
-                Z = Z * self.torch.tensor(mask)
-                continue
-            A = Z @ pair[0] + pair[1] if layer.kind == "dense" else F.layer_norm(Z, (layer.n_out,), *pair)
-            Z = A if layer.activation == "identity" else getattr(F, layer.activation)(A)
-        return F.cross_entropy(Z, self.torch.tensor(y))
-
-    def flat(self, of=lambda p: p.detach()):
-        return np.concatenate([of(p).numpy().ravel() for p in self.parameters])
 
 
 @backends
@@ -256,7 +222,7 @@ def test_gradients_are_pytorchs(name, backend):
     net, X, y, _ = problem(name, backend=backend)
     twin = Twin(net)
     Z = twin.torch.tensor(X, requires_grad=True)
-    wanted = twin.loss(Z, y, net.dropout_masks(len(X)))
+    wanted = twin.loss(Z, y, masks=net.dropout_masks(len(X)))
     wanted.backward()
     loss, gradients = net.loss_and_gradients(X, y, training=True, dX=True)
     assert abs(loss - wanted.item()) < 1e-13 * (1 + loss)
@@ -266,27 +232,12 @@ def test_gradients_are_pytorchs(name, backend):
     assert relative_error(gradients.dX, Z.grad) < 1e-11
 
 
-OPTIMIZERS = {
-    "SGD with momentum": (lambda: bs.SGD(0.05, momentum=0.9), lambda torch, p: torch.optim.SGD(p, 0.05, momentum=0.9)),
-    "Adam": (lambda: bs.Adam(1e-2), lambda torch, p: torch.optim.Adam(p, 1e-2)),
-}
-
-
 @backends
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_fifty_steps_are_pytorchs(kind, backend):
     net, X, y, _ = problem("more rows than a tile", backend=backend)
-    X, y, batch = X[:470], y[:470], 100
-    twin, start = Twin(net), net.theta.copy()
-    mine, its = OPTIMIZERS[kind]
-    optimizer = its(twin.torch, twin.parameters)
-    for step in range(50):
-        rows = slice(step % 5 * batch, (step % 5 + 1) * batch)
-        masks = net.dropout_masks(len(X[rows]), step=step)
-        optimizer.zero_grad()
-        twin.loss(twin.torch.tensor(X[rows]), y[rows], masks).backward()
-        optimizer.step()
-    net.fit(X, y, epochs=10, batch_size=batch, optimizer=mine(), shuffle=False, progress=False)
+    start = net.theta.copy()
+    twin = train_for_50_steps(net, X[:470], y[:470], kind)
     error = relative_error(net.theta, twin.flat())
     measured(f"dropout, parameters after 50 steps of {kind}, from PyTorch's", backend, error)
     assert error < 1e-9

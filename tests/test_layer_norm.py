@@ -7,12 +7,13 @@ import backsweep as bs
 import numpy as np
 import pytest
 import tolerances
-from checks import difference_error, differences
+from checks import difference_error, differences, differences_of_some
 from figures import measured
 from problems import ACTIVATIONS, BACKENDS, DTYPES
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from tolerances import FORMULA, gamma, relative_error
+from torch_twin import OPTIMIZERS, Twin, train_for_50_steps
 
 SHAPES = {
     "the input": ([6, bs.LayerNorm(), 3], 9),
@@ -88,42 +89,12 @@ def test_gradients_are_those_of_differences(name, backend):
     def loss():
         return net.evaluate(X, y, sample_weight=w)["loss"]
 
-    rng = np.random.default_rng(3)
-    picked = rng.permutation(net.theta.size)[:150]
-    theta = net.theta[picked]
-
-    def loss_of_theta():
-        net.theta[picked] = theta
-        return loss()
-
     allowed = difference_error(9 * net.n_out, max(1.0, loss()))
     if name != "one unit":
         assert np.abs(gradients.dX).max() > 100 * allowed
-    slopes = differences(loss_of_theta, theta)
-    net.theta[picked] = theta
+    picked, slopes = differences_of_some(loss, net, 150)
     assert np.abs(gradients.dtheta[picked] - slopes).max() <= allowed
     assert np.abs(gradients.dX - differences(loss, X)).max() <= allowed
-
-
-class Twin:
-    """The same network in PyTorch, in float64."""
-
-    def __init__(self, net):
-        torch = self.torch = pytest.importorskip("torch", exc_type=ImportError)
-        self.layers = net.layers
-        self.parameters = [torch.tensor(a, requires_grad=True) for pair in zip(net.W, net.b, strict=True) for a in pair]
-
-    def loss(self, X, y):
-        F = self.torch.nn.functional
-        Z = self.torch.tensor(X) if not self.torch.is_tensor(X) else X
-        for i, layer in enumerate(self.layers):
-            W, b = self.parameters[2 * i : 2 * i + 2]
-            A = Z @ W + b if layer.kind == "dense" else F.layer_norm(Z, (layer.n_out,), W, b)
-            Z = A if layer.activation == "identity" else getattr(F, layer.activation)(A)
-        return F.cross_entropy(Z, self.torch.tensor(y))
-
-    def flat(self, of=lambda p: p.detach()):
-        return np.concatenate([of(p).numpy().ravel() for p in self.parameters])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -143,19 +114,13 @@ def test_gradients_are_pytorchs(name, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_fifty_steps_are_pytorchs(backend):
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_fifty_steps_are_pytorchs(kind, backend):
     net, X, y, _ = problem("more rows than a tile", backend=backend)
-    X, y, batch = X[:470], y[:470], 100
-    twin, start = Twin(net), net.theta.copy()
-    optimizer = twin.torch.optim.Adam(twin.parameters, lr=1e-2)
-    for step in range(50):
-        rows = slice(step % 5 * batch, (step % 5 + 1) * batch)
-        optimizer.zero_grad()
-        twin.loss(X[rows], y[rows]).backward()
-        optimizer.step()
-    net.fit(X, y, epochs=10, batch_size=batch, optimizer=bs.Adam(1e-2), shuffle=False, progress=False)
+    start = net.theta.copy()
+    twin = train_for_50_steps(net, X[:470], y[:470], kind)
     error = relative_error(net.theta, twin.flat())
-    measured("layer_norm, parameters after 50 steps of Adam, from PyTorch's", backend, error)
+    measured(f"layer_norm, parameters after 50 steps of {kind}, from PyTorch's", backend, error)
     assert error < 1e-9
     assert relative_error(net.theta, start) > 1e-2
 
