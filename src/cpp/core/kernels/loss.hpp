@@ -51,40 +51,34 @@ Vector<T> weights_of(const Targets<T>& y, std::size_t c, std::size_t samples) {
   return indicator<T>(first_lanes<T>(samples));
 }
 
-// Sums over the samples of a tile: in lanes, or with their weights one by one.
+// Sums over the samples of a tile, in lanes of float64 whatever T is.
 template <class T>
 class TileSums {
  public:
-  explicit TileSums(const Targets<T>& y) : weights_(y.weights) {}
-
-  // Of samples c, c + 1, ...: how far they are right is a whole number.
-  void add(Vector<T> losses, Vector<T> right, std::size_t c, std::size_t samples) {
-    if (weights_ == nullptr) {
-      const Integers<T> is_sample = first_lanes<T>(samples);  // beyond them may be a NaN
-      loss_ += is_sample ? losses : Vector<T>{};
-      right_ += is_sample ? right : Vector<T>{};
-      return;
-    }
-    for (std::size_t l = 0; l < samples; ++l) {
-      const double w = static_cast<double>(weights_[c + l]);
-      weighted_.loss += w * static_cast<double>(losses[l]);
-      weighted_.correct += w * static_cast<double>(right[l]);
-    }
+  // Of so many samples with these weights, which are 0 beyond the last.
+  void add(Vector<T> losses, Vector<T> right, Vector<T> w, std::size_t samples) {
+    losses = first_lanes<T>(samples) ? losses : Vector<T>{};  // beyond may be a NaN
+    const Doubles weights = __builtin_convertvector(w, Doubles);
+    loss_ += weights * __builtin_convertvector(losses, Doubles);
+    right_ += weights * __builtin_convertvector(right, Doubles);
   }
 
   // Each as a mean over so many outputs.
   LossSums over(std::size_t outputs) const {
+    LossSums sums;
+    for (std::size_t l = 0; l < lanes<T>; ++l) {
+      sums.loss += loss_[l];
+      sums.correct += right_[l];
+    }
     const double k = static_cast<double>(outputs);
-    if (weights_ != nullptr) return {weighted_.loss / k, weighted_.correct / k};
-    return {static_cast<double>(sum_of_lanes<T>(loss_)) / k,
-            static_cast<double>(sum_of_lanes<T>(right_)) / k};
+    return {sums.loss / k, sums.correct / k};
   }
 
  private:
-  const T* weights_;
-  Vector<T> loss_{};
-  Vector<T> right_{};
-  LossSums weighted_;
+  using Doubles = VectorOf<double, lanes<T> * sizeof(double)>;
+
+  Doubles loss_{};
+  Doubles right_{};
 };
 
 // The labels of some samples; those beyond the last have none.
@@ -98,7 +92,7 @@ Integers<T> labels_of(const Targets<T>& y, std::size_t c, std::size_t samples) {
 // ℓ = log Σ exp(z) - z_y, G = S - I_y: the notes' pair.
 template <class T>
 LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
-  TileSums<T> sums(y);
+  TileSums<T> sums;
   for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
     const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
     const Vector<T> w = weights_of<T>(y, c, samples);
@@ -114,7 +108,7 @@ LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y
     }
     Vector<T> losses = logarithm(sum) + (max.value - z_y);
     losses = losses > y.loss_cap ? splat(y.loss_cap) : losses;  // NaN stays
-    sums.add(losses, indicator<T>(max.row == labels), c, samples);
+    sums.add(losses, indicator<T>(max.row == labels), w, samples);
     if (!G) continue;
     const Vector<T> factor = static_cast<T>(scale) * w, normaliser = factor / sum;
     row = Integers<T>{};
@@ -131,7 +125,7 @@ LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y
 template <class T>
 LossSums softmax_cross_entropy_with_probabilities(ConstMatrix<T> Z, const Targets<T>& y, double scale,
                                                   Matrix<T> G) {
-  TileSums<T> sums(y);
+  TileSums<T> sums;
   for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
     const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
     const Vector<T> w = weights_of<T>(y, c, samples);
@@ -147,7 +141,7 @@ LossSums softmax_cross_entropy_with_probabilities(ConstMatrix<T> Z, const Target
       loss += p == Vector<T>{} ? Vector<T>{} : share;
       mass += p;
     }
-    sums.add(loss, indicator<T>(max.row == likeliest.row), c, samples);
+    sums.add(loss, indicator<T>(max.row == likeliest.row), w, samples);
     if (!G) continue;
     const Vector<T> factor = static_cast<T>(scale) * w;
     for (std::size_t j = 0; j < G.rows; ++j) {
@@ -212,7 +206,7 @@ struct Poisson {  // z is the logarithm of the rate
 
 template <class Kind, class T>
 LossSums mean_over_outputs(ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
-  TileSums<T> sums(y);
+  TileSums<T> sums;
   const T k = static_cast<T>(Z.rows);
   const Vector<T> cap = splat(y.loss_cap), zero = {};
   for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
@@ -226,7 +220,7 @@ LossSums mean_over_outputs(ConstMatrix<T> Z, const Targets<T>& y, double scale, 
       right += ((z > zero) == (target > T(0.5))) ? splat(T(1)) : zero;
       if (G) store(G.row(j) + c, factor * at.slope);
     }
-    sums.add(loss, right, c, samples);
+    sums.add(loss, right, w, samples);
     if (G) clear_columns(G, c + samples, c + lanes<T>);
   }
   return sums.over(Z.rows);
