@@ -12,9 +12,11 @@ import numpy as np
 
 from backsweep import _sweeps, _tables
 from backsweep._checks import Array
+from backsweep._kinds import Dropout
+from backsweep._norm_kinds import Normalising
 from backsweep._sanity import Check, checks
 from backsweep._sweeps import Backward, Forward, Problem
-from backsweep.reference import losses, normalisation
+from backsweep.reference import losses
 
 if TYPE_CHECKING:
     from backsweep.network import Network
@@ -106,9 +108,9 @@ class Explanation:
         )
 
 
-def explanation(net: Network, X: object, y: object, sample_weight: object, rate: float) -> Explanation:
+def explanation(net: Network, X: object, y: object, sample_weight: object, rate: float, training: bool) -> Explanation:
     """`explain`, its arguments checked."""
-    p = _sweeps.problem(net, X, y, sample_weight, net.dtype)
+    p = _sweeps.problem(net, X, y, sample_weight, net.dtype, training)
     with np.errstate(all="ignore"):  # what overflows is shown, not warned of
         f = _sweeps.forward(p)
         g = _sweeps.backward(p, f)
@@ -118,10 +120,12 @@ def explanation(net: Network, X: object, y: object, sample_weight: object, rate:
             value.flags.writeable = False
             trace[symbol] = value
             rows.append(LedgerRow(symbol, formula, letters, value.shape, float(np.linalg.norm(value))))
-        own_loss, own = net.loss_and_gradients(X, y, sample_weight=sample_weight)
+        own_loss, own = net.loss_and_gradients(X, y, sample_weight=sample_weight, training=training)
         found = checks(p, f, g, rate, own_loss, _sweeps.named(own.dW, own.db))
     m = len(p.X)
-    title = f"{net!r} on {m} row{'s' if m != 1 else ''}: loss {_tables.number(f.loss)}"
+    title = (
+        f"{net!r} on {m} row{'s' if m != 1 else ''}{' in training' if training else ''}: loss {_tables.number(f.loss)}"
+    )
     return Explanation(title, f.loss, tuple(rows), MappingProxyType(trace), found)
 
 
@@ -133,17 +137,20 @@ def _quantities(
     n = [f"n_{i}" for i in range(L)] + ["k"]
     yield "Z[0]", "(X - mean)/scale" if standardised else "X", ("m", n[0]), f.Z[0]
     for i, layer in enumerate(p.layers):
-        b = p.b[i]
-        if layer.kind == "layer_norm":
-            Zhat, r = normalisation._normalised(f.Z[i])
-            yield f"r[{i}]", f"1/√(variance + {normalisation.EPSILON:g}), of each row of Z[{i}]", ("m", "1"), r
-            yield f"Ẑ[{i}]", f"(Z[{i}] - mean) ∘ r[{i}], the mean of each row", ("m", n[i]), Zhat
+        b, kind = p.b[i], p.kind(i)
+        if isinstance(kind, Normalising):
+            Zhat, r = kind.normalised(f.Z[i])
+            yield f"r[{i}]", kind.says_r(i), ("m", "1") if r.ndim == 2 else (n[i],), r
+            yield f"Ẑ[{i}]", kind.says_normalised(i), ("m", n[i]), Zhat
             yield f"W[{i}]", "γ, a scale for each feature", (n[i],), p.W[i]
+        elif isinstance(kind, Dropout):
+            if kind.M is not None:
+                yield f"M[{i}]", f"0 with probability {layer.p:g}, else 1/(1 - {layer.p:g})", ("m", n[i]), kind.M
         else:
             yield f"W[{i}]", "weights, in × out", (n[i], n[i + 1]), p.W[i]
         if b is not None:
             yield f"b[{i}]", "biases, added to each row", (n[i + 1],), b
-        A = p.kind(i).says_preactivation(i) + (f" + b[{i}]" if b is not None else "")
+        A = kind.says_preactivation(i) + (f" + b[{i}]" if b is not None else "")
         yield f"A[{i}]", A, ("m", n[i + 1]), f.A[i]
         sigma = f"A[{i}]" if layer.activation == "identity" else f"{layer.activation}(A[{i}])"
         yield f"Z[{i + 1}]", sigma, ("m", n[i + 1]), f.Z[i + 1]
@@ -164,7 +171,8 @@ def _quantities(
         D = f"G[{i + 1}]" if sigma == "identity" else f"G[{i + 1}] ∘ {sigma}'(A[{i}])"
         yield f"D[{i}]", D, ("m", n[i + 1]), g.D[i]
         letters = (n[i], n[i + 1]) if p.layers[i].kind == "dense" else (n[i],)
-        yield f"dW[{i}]", p.kind(i).says_weights(i), letters, g.dW[i]
+        if g.dW[i].size:
+            yield f"dW[{i}]", p.kind(i).says_weights(i), letters, g.dW[i]
         db = g.db[i]
         if db is not None:
             yield f"db[{i}]", f"column sums of D[{i}]", (n[i + 1],), db

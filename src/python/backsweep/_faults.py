@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from backsweep import _sweeps
 from backsweep._checks import Array
+from backsweep._fitting import fit, norm
 from backsweep._sweeps import Backward, Forward, Problem, backward, named, output_gradient, slope
 from backsweep.reference import losses
 
@@ -16,8 +17,6 @@ Arrays = dict[str, Array]
 
 NEVER_FILLED = "it is zero everywhere: it was never filled in"
 FITTED = 1e-5  # how near a fit must come
-PROGRESS = 0.95  # a step of the fit that leaves more of the distance than this share was the last
-STARTS = (0.0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the rate that makes a step as long as the parameters
 
 
 class Slip(NamedTuple):
@@ -136,10 +135,18 @@ def bias_slips(p: Problem, right: Backward) -> Iterator[Slip]:
 
 def _of_values(p: Problem, f: Forward) -> Iterator[Slip]:
     """dW[i] = Z[i]ᵀ D[i] with another matrix in the place of Z[i], or a Z that another network would have had."""
-    others = {"Z[i+1]": f.Z[1:], "A[i-1], not its σ": [f.Z[0], *f.A[:-1]], "Z[i-1]": [f.Z[0], *f.Z[:-2]],
+    no_sigma = [f.Z[0]]  # each A[i-1], or through dropout the one before it
+    for i in range(p.depth - 1):
+        drops = p.layers[i].kind == "dropout"
+        no_sigma.append(p.kind(i).preactivation(no_sigma[i], p.W[i], None) if drops else f.A[i])
+    others = {"Z[i+1]": f.Z[1:], "A[i-1], not its σ": no_sigma, "Z[i-1]": [f.Z[0], *f.Z[:-2]],
               "X": [f.Z[0]] * p.depth}  # fmt: skip
     for name, candidates in others.items():
-        fits = [i for i in range(p.depth) if candidates[i].shape == f.Z[i].shape and candidates[i] is not f.Z[i]]
+        fits = [
+            i
+            for i in range(p.depth)
+            if p.W[i].size and candidates[i].shape == f.Z[i].shape and candidates[i] is not f.Z[i]
+        ]
         for places in [*([i] for i in fits), *([fits] if len(fits) > 1 else [])]:
             values = [candidates[i] if i in places else Z for i, Z in enumerate(f.Z[:-1])]
             layer = f"in dW[{places[0]}]" if len(places) == 1 else "in every layer"
@@ -200,7 +207,7 @@ def fitted(p: Problem, f: Forward, right: Backward, given: Arrays, wrong: Sequen
     other = "it belongs to other weights, a step of gradient descent {}: forward and backward must use the same"
 
     def moved(direction: Arrays, rate: float) -> Problem:
-        W = tuple(W - rate * direction[f"W[{i}]"] for i, W in enumerate(p.W))
+        W = tuple(W - rate * direction[f"W[{i}]"] if W.size else W for i, W in enumerate(p.W))
         b = tuple(None if b is None else b - rate * direction[f"b[{i}]"] for i, b in enumerate(p.b))
         return p._replace(W=W, b=b)
 
@@ -222,9 +229,9 @@ def fitted(p: Problem, f: Forward, right: Backward, given: Arrays, wrong: Sequen
             return backward(q, _sweeps.forward(q)).gradients()
 
         families.append((other.format("back"), earlier))
-    unit = _norm(p.parameters(), list(exact)) / (_norm(exact, list(exact)) or 1.0)
+    unit = norm(p.parameters(), list(exact)) / (norm(exact, list(exact)) or 1.0)
     for sentence, family in families:
-        yield Slip("stale_weights", sentence, family(_fit(family, given, names, unit)), FITTED)
+        yield Slip("stale_weights", sentence, family(fit(family, given, names, unit)), FITTED)
     for name in names:
         if name[0] == "W":
             W, difference = p.parameters()[name], given[name] - exact[name]
@@ -243,8 +250,11 @@ def other_activations(p: Problem, right: Backward, given: Arrays, wrong: Sequenc
     spanned: Arrays = {}
     evidence = False
     for i, D in enumerate(right.D):
-        name, got = f"W[{i}]", given[f"W[{i}]"]
-        if name not in wrong or f"b[{i}]" in wrong or p.layers[i].kind != "dense" or got.shape != exact[name].shape:
+        name = f"W[{i}]"
+        if name not in wrong or f"b[{i}]" in wrong or p.layers[i].kind != "dense":
+            continue
+        got = given[name]
+        if got.shape != exact[name].shape:
             continue
         _, sizes, rows = np.linalg.svd(D, full_matrices=False)
         rows = rows[sizes > np.finfo(np.float32).eps * max(D.shape) * sizes[0]]
@@ -256,44 +266,3 @@ def other_activations(p: Problem, right: Backward, given: Arrays, wrong: Sequenc
     if evidence:
         sentence = "D[i] is right, so another matrix stands in for Z[i], as of another batch: dW[i] = Z[i]ᵀ D[i]"
         yield Slip("stale_activation", sentence, {**exact, **spanned}, FITTED)
-
-
-def _norm(arrays: Arrays, names: list[str]) -> float:
-    return float(np.sqrt(sum(float((arrays[name] ** 2).sum()) for name in names)))
-
-
-def _fit(family: Callable[[float], Arrays], given: Arrays, names: list[str], unit: float) -> float:
-    """The rate at which `family` comes nearest to what is given: Gauss-Newton in one variable.
-
-    It starts from the best of a few rates: what jumps on the way, a mask or the sign of an error, makes far starts go
-    astray.
-    """
-
-    def residual(rate: float) -> Array:
-        arrays = family(rate)
-        return np.concatenate([(arrays[name] - given[name]).ravel() for name in names])
-
-    def distance(rate: float) -> float:
-        return float(np.nan_to_num(np.linalg.norm(residual(rate)), nan=np.inf))
-
-    coarse = [share * unit for share in STARTS]
-    far = {rate: distance(rate) for rate in coarse}
-    nearest = min(range(1, len(coarse)), key=lambda k: far[coarse[k]])
-    around = coarse[max(nearest - 1, 1)], coarse[min(nearest + 1, len(coarse) - 1)]
-    far |= {rate: distance(rate) for rate in np.geomspace(*around, len(STARTS))}
-    best, least = 0.0, far[0.0]
-    for start in sorted(far, key=far.__getitem__)[:3]:
-        rate, reached = start, np.inf
-        for _ in range(12):
-            r = residual(rate)
-            norm = float(np.linalg.norm(r))
-            if norm < least:
-                best, least = rate, norm
-            if not norm < PROGRESS * reached:
-                break
-            reached = norm
-            J = (residual(rate + 1e-6 * unit) - r) / (1e-6 * unit)
-            if not J @ J > 0:
-                break
-            rate -= float(np.clip((J @ r) / (J @ J), -unit, unit))
-    return best

@@ -5,17 +5,24 @@ Sizes are sums of magnitudes in the place of the sums themselves: what rounding 
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from backsweep._checks import Array
-from backsweep.reference import normalisation
 from backsweep.reference.dense import preactivation
 
 
 class Kind(Protocol):
-    """A kind of layer, ``Z[i+1] = σ(A[i])``."""
+    """A kind of layer, ``Z[i+1] = σ(A[i])``, with what it takes in its pass beside Z[i], W[i] and b[i]."""
+
+    @property
+    def normalises(self) -> bool:
+        """Whether it may enlarge what rounding did before it."""
+
+    def in_dtype(self, dtype: Any) -> Kind:
+        """Holding its arrays in `dtype`."""
 
     def preactivation(self, Z: Array, W: Array, b: Array | None) -> Array:
         """A[i]."""
@@ -50,6 +57,11 @@ class Kind(Protocol):
 
 class Dense:
     """``A[i] = Z[i] W[i] + b[i]``."""
+
+    normalises = False
+
+    def in_dtype(self, dtype: Any) -> Dense:
+        return self
 
     def preactivation(self, Z: Array, W: Array, b: Array | None) -> Array:
         return preactivation(Z, W, b)
@@ -87,50 +99,46 @@ class Dense:
         return f"Z[{i}]ᵀ D[{i}]"
 
 
-class LayerNorm:
-    """``A[i] = Ẑ[i] ∘ W[i] + b[i]``, γ and β standing as W and b."""
+@dataclass(frozen=True)
+class Dropout:
+    """``A[i] = Z[i] ∘ M[i]``, and Z[i] itself in the pass of prediction, where there is no M[i]."""
+
+    M: Array | None = None
+
+    normalises = False
+
+    def in_dtype(self, dtype: Any) -> Dropout:
+        return Dropout(None if self.M is None else self.M.astype(dtype))
 
     def preactivation(self, Z: Array, W: Array, b: Array | None) -> Array:
-        return normalisation.layer_norm(Z, W, np.zeros_like(W) if b is None else b)
+        return self._masked(Z)
 
     def down(self, D: Array, Z: Array, W: Array) -> Array:
-        return normalisation.layer_norm_backward(D, Z, W)[0]
+        return self._masked(D)
 
     def weights(self, D: Array, Z: Array) -> Array:
-        return normalisation.layer_norm_backward(D, Z, np.ones_like(Z[0]))[1]
+        return np.zeros(0, D.dtype)
 
     def reach(self, Z: Array) -> Array:
-        Zhat, _ = normalisation._normalised(Z)
-        reach: Array = np.abs(Zhat).max(axis=0)
-        return reach
+        return np.zeros(0, Z.dtype)
 
     def size(self, Z: Array, W: Array, b: Array | None, sizes: Array) -> Array:
-        # What is lost of Z[i] is as much larger in Ẑ[i] as a row is divided by a small deviation.
-        Zhat, r = normalisation._normalised(Z)
-        lost = 2 * r * sizes.max(axis=1, keepdims=True) * (1 + abs(Zhat))
-        size: Array = abs(W) * (abs(Zhat) + lost) + (0 if b is None else abs(b))
-        return size
+        return self._masked(sizes)
 
     def size_down(self, D: Array, Z: Array, W: Array) -> Array:
-        Zhat, r = normalisation._normalised(Z)
-        scaled, size = D * abs(W), abs(Zhat)
-        along = (scaled * size).mean(axis=1, keepdims=True)
-        G: Array = r * (scaled + scaled.mean(axis=1, keepdims=True) + size * along)
-        return G
+        return self._masked(D)
 
     def size_of_weights(self, D: Array, Z: Array) -> Array:
-        size: Array = (D * abs(normalisation._normalised(Z)[0])).sum(axis=0)
-        return size
+        return np.zeros(0, D.dtype)
 
     def says_preactivation(self, i: int | str) -> str:
-        return f"Ẑ[{i}] ∘ W[{i}]"
+        return f"Z[{i}]" if self.M is None else f"Z[{i}] ∘ M[{i}]"
 
     def says_down(self, i: int | str) -> str:
-        scaled = f"D[{i}] ∘ W[{i}]"
-        return f"r[{i}] ∘ ({scaled} - mean({scaled}) - Ẑ[{i}] ∘ mean({scaled} ∘ Ẑ[{i}]))"
+        return f"D[{i}]" if self.M is None else f"D[{i}] ∘ M[{i}]"
 
     def says_weights(self, i: int | str) -> str:
-        return f"column sums of D[{i}] ∘ Ẑ[{i}]"
+        return "nothing: the layer has no parameters"
 
-
-KINDS: dict[str, Kind] = {"dense": Dense(), "layer_norm": LayerNorm()}
+    def _masked(self, Z: Array) -> Array:
+        return Z if self.M is None else Z * self.M

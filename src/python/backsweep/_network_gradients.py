@@ -22,11 +22,11 @@ TOLERANCES = {"float64": 1e-6, "float32": 1e-5}
 
 
 def given_gradients(
-    net: Network, X: Any, y: Any, sample_weight: object, grads: Any
+    net: Network, X: Any, y: Any, sample_weight: object, grads: Any, training: bool = False
 ) -> tuple[dict[str, Array], list[str]]:
     """The claimed gradients by name, and remarks."""
     if grads is None:
-        _, own = net.loss_and_gradients(X, y, sample_weight=sample_weight)
+        _, own = net.loss_and_gradients(X, y, sample_weight=sample_weight, training=training)
         return _sweeps.named(own.dW, own.db), []
     notes: list[str] = []
     if callable(grads):
@@ -41,11 +41,12 @@ def given_gradients(
         grads = (grads.dW, grads.db)
     if not isinstance(grads, (tuple, list)) or len(grads) != 2:
         raise TypeError(f"grads must be (dW, db) for a network, got {_described(grads)}")
-    dW = _each(grads[0], [W.shape for W in net.W], "dW")
+    dW = _each(grads[0], [W.shape if W.size else None for W in net.W], "dW")
     db = _each(grads[1], [None if b is None else b.shape for b in net.b], "db")
     given = {}
-    for i, b in enumerate(net.b):
-        given[f"W[{i}]"] = _array(dW[i], f"dW[{i}]")
+    for i, (W, b) in enumerate(zip(net.W, net.b, strict=True)):
+        if W.size:
+            given[f"W[{i}]"] = _array(dW[i], f"dW[{i}]")
         if b is not None:
             given[f"b[{i}]"] = _array(db[i], f"db[{i}]")
     return given, notes
@@ -84,7 +85,7 @@ def subjects(p: Problem, given: dict[str, Array], dtype: np.dtype[Any], toleranc
     # A cross-entropy is log of a sum of at least 1: its rounding does not shrink with it.
     floor = float(np.finfo(np.float64).eps) if "cross_entropy" in p.loss else 0.0
     noise = floor + measured_noise(_value_from(p, f, 0), list(p.parameters().values()))
-    if any(layer.kind != "dense" for layer in p.layers):  # which enlarges what rounding does before it
+    if any(kind.normalises for kind in p.kinds):  # which enlarges what rounding does before it
         noise += noise_on_the_way(p, f)
     parts = []
     for name, point in p.parameters().items():

@@ -37,7 +37,7 @@ def rounding_of_float64(p: Problem) -> dict[str, Array]:
     f = _sweeps.forward(p)
     exact = _sweeps.backward(p, f)
     right = exact.gradients()
-    if all(layer.kind == "dense" for layer in p.layers):
+    if not any(kind.normalises for kind in p.kinds):
         return {name: np.zeros_like(gradient) for name, gradient in right.items()}
     eps = float(np.finfo(np.float64).eps)
     largest = _largest_sums(p, f, exact)
@@ -86,7 +86,7 @@ def _sizes(p: Problem, f: Forward, exact: Backward) -> list[Array]:
     sizes = [abs(D) for D in exact.D]
     normalised = False
     for i in reversed(range(1, p.depth)):
-        normalised = normalised or p.layers[i].kind != "dense"
+        normalised = normalised or p.kind(i).normalises
         if normalised:
             G = p.kind(i).size_down(sizes[i], f.Z[i], p.W[i])
             sizes[i - 1] = abs(_sweeps.through(p, i - 1, G, f.A[i - 1]))

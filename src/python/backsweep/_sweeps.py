@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from backsweep._checks import Array
-from backsweep._kinds import KINDS, Kind
+from backsweep._kinds import Dense, Dropout, Kind
+from backsweep._norm_kinds import BatchNorm, LayerNorm, RunningNorm
 from backsweep.layers import LayerShape
 from backsweep.reference import activations, losses
 from backsweep.reference.network import Network as ReferenceNetwork
@@ -40,9 +41,12 @@ def output_gradient(loss: str, depth: int, weighted: bool = False) -> str:
 
 
 class Problem(NamedTuple):
-    """A network's numbers and a batch, all of one dtype, without the network."""
+    """A network's numbers and a batch in one of its passes, all of one dtype, without the network."""
 
     layers: tuple[LayerShape, ...]
+    kinds: tuple[Kind, ...]
+    other_pass: tuple[Kind, ...] | None  # where it is another: training's of prediction's and the reverse
+    training: bool
     loss: str
     W: tuple[Array, ...]
     b: tuple[Array | None, ...]
@@ -55,15 +59,17 @@ class Problem(NamedTuple):
         return len(self.layers)
 
     def kind(self, i: int) -> Kind:
-        return KINDS[self.layers[i].kind]
+        return self.kinds[i]
 
     def parameters(self) -> dict[str, Array]:
         return named(self.W, self.b)
 
     def in_dtype(self, dtype: Any) -> Problem:
         """A copy; labels stay integers."""
-        W, b, w = self.W, self.b, self.sample_weight
+        W, b, w, other = self.W, self.b, self.sample_weight, self.other_pass
         return self._replace(
+            kinds=tuple(kind.in_dtype(dtype) for kind in self.kinds),
+            other_pass=None if other is None else tuple(kind.in_dtype(dtype) for kind in other),
             W=tuple(W_i.astype(dtype) for W_i in W),
             b=tuple(None if b_i is None else b_i.astype(dtype) for b_i in b),
             X=self.X.astype(dtype),
@@ -89,27 +95,42 @@ class Backward(NamedTuple):
 
 
 def named(W: Sequence[Array], b: Sequence[Array | None]) -> dict[str, Array]:
-    """W[0], b[0], W[1], ... by name; a bias that a layer does not have is left out."""
+    """W[0], b[0], W[1], ... by name; what a layer does not have is left out."""
     arrays = {}
     for i, (weight, bias) in enumerate(zip(W, b, strict=True)):
-        arrays[f"W[{i}]"] = weight
+        if weight.size:
+            arrays[f"W[{i}]"] = weight
         if bias is not None:
             arrays[f"b[{i}]"] = bias
     return arrays
 
 
-def problem(net: Network, X: object, y: object, sample_weight: object, dtype: Any) -> Problem:
+def kinds_of(net: Network, training: bool, m: int) -> tuple[Kind, ...]:
+    """The layers in a pass over m rows."""
+    masks = net.dropout_masks(m) if training else (None,) * len(net.layers)
+    kinds: list[Kind] = []
+    for layer, M, mean, variance in zip(net.layers, masks, net.running_mean, net.running_var, strict=True):
+        if mean is not None and variance is not None:
+            kinds.append(BatchNorm() if training else RunningNorm(mean, variance))
+        elif layer.kind == "dropout":
+            kinds.append(Dropout(M))
+        else:
+            kinds.append(LayerNorm() if layer.kind == "layer_norm" else Dense())
+    return tuple(kinds)
+
+
+def problem(net: Network, X: object, y: object, sample_weight: object, dtype: Any, training: bool = False) -> Problem:
     """What `net` computes with, as copies: rounded to the network's dtype first, whatever `dtype` then holds it."""
     rows, values, labels, weights = net._data(X, y, sample_weight)
+    net._check_pass(training, len(rows))
     net._check_parameters()
-    for i, layer in enumerate(net.layers):
-        if layer.kind not in KINDS:
-            raise ValueError(f"net must have layers of the kinds {', '.join(KINDS)} to be looked into, "
-                             f"got a {layer.kind} as layer {i}")  # fmt: skip
     specs = [astuple(layer) for layer in net.layers]
     Z = ReferenceNetwork(specs, net.loss).rows(rows, net.theta, *net._standardisation)
+    m = len(rows)
+    differ = m >= net._fewest_rows and any(layer.kind in ("batch_norm", "dropout") for layer in net.layers)
     held = Problem(
-        net.layers, net.loss, net.W, net.b, Z,
+        net.layers, kinds_of(net, training, m), kinds_of(net, not training, m) if differ else None, training,
+        net.loss, net.W, net.b, Z,
         values.astype(np.int64) if labels else values.astype(net.dtype),
         None if weights is None else weights.astype(net.dtype),
     )  # fmt: skip
@@ -166,7 +187,7 @@ def backward(
 ) -> Backward:
     """``D[i] = G[i+1] ∘ σ'(A[i])``, ``dW[i] = Z[i]ᵀ D[i]``, ``db[i]`` = column sums, ``G[i] = D[i] W[i]ᵀ``.
 
-    A layer of another kind has its own dW[i] and G[i] (`_kinds`).
+    A layer of another kind has its own dW[i] and G[i] (`_kinds`, `_norm_kinds`).
 
     A diagnosis asks what a slip would have given, so each ingredient can be replaced: G[L], the σ'(A[i]), the
     Z[i] that stand in dW[i], the W[i] that stand in G[i]; the layers `unmasked` pass down G[i+1] for D[i]; and

@@ -12,8 +12,8 @@ from backsweep import _sweeps
 from backsweep._checks import Array
 from backsweep._faults import NEVER_FILLED, Arrays, bias_slips, fitted, other_activations, slips
 from backsweep._judging import Judged, Subject
+from backsweep._layer_faults import layer_slips
 from backsweep._matching import Candidate, choose, roughly, scaled, weigh
-from backsweep._norm_faults import norm_slips
 from backsweep._ratios import Reading, ratio, ratio_slips, read
 from backsweep._sweeps import Backward, Forward, Problem
 
@@ -39,8 +39,11 @@ FAULTS = {
     "softmax_axis": "softmax down the columns",
     "softmax_slope_twice": "the derivative of softmax or sigmoid twice",
     "target_missing": "S instead of S - I_y",
-    "statistics_constant": "mean or deviation of a layer norm taken for constants",
-    "scale_missing": "γ of a layer norm missing on the way down",
+    "statistics_constant": "mean or deviation of a layer that normalises taken for constants",
+    "scale_missing": "γ or r of a layer that normalises missing on the way down",
+    "unbiased_variance": "a batch's variance over m - 1",
+    "dropout": "M of a dropout layer missing on the way down, or without its 1/(1 - p)",
+    "other_pass": "training's pass for prediction's, or the other way round",
     "weights_not_transposed": "G[i] = D[i] W[i]",
     "wrong_layer": "the gradient of another array",
     "weights_ignored": "sample_weight left out",
@@ -103,7 +106,7 @@ def _stages(
 ) -> Iterator[list[Candidate]]:  # fmt: skip
     """Slips, from the plainest to the least likely; the last stages build on those before them."""
     plain = chain(bias_slips(p, right), ratio_slips(p, given, right.gradients(), wrong), slips(p, f, right),
-                  norm_slips(p, f, right))  # fmt: skip
+                  layer_slips(p, f, right))  # fmt: skip
     yield [weigh(slip, given) for slip in plain]
     yield scaled(candidates, wrong)
     yield [weigh(slip, given) for slip in fitted(p, f, right, given, wrong)]

@@ -21,6 +21,7 @@ def check_gradients(
     *arguments: Any,
     grads: Any = None,
     sample_weight: object = None,
+    training: bool = False,
     entries: int = 24,
     seed: int = 0,
     tolerance: float | None = None,
@@ -39,11 +40,17 @@ def check_gradients(
         ``X, y`` of a network, as in `Network.loss_and_gradients`: a few rows are enough. A function's primals;
         those that hold integers are not differentiated.
     grads : optional
-        For a network ``(dW, db)``, or a function called as ``grads(net, X, y)`` (with ``sample_weight=`` where
-        one is given) that returns them. For a function one gradient for each primal, None for one that is not to
-        be checked; or a function called as ``grads(*primals)`` that returns them.
+        For a network ``(dW, db)``, each with an entry for each layer (None where it has no such parameters), or a
+        function called as ``grads(net, X, y)`` (with ``sample_weight=`` where one is given) that returns them. For a
+        function one gradient for each primal, None for one that is not to be checked; or a function called as
+        ``grads(*primals)`` that returns them.
     sample_weight : (m,), optional
         For a network.
+    training : bool
+        For a network: check the pass of training, with the same masks (those of the next step of `fit`, which
+        `Network.dropout_masks` shows) and the statistics of this batch in every evaluation. Left out, it is the pass
+        of prediction, which `Network.loss_and_gradients` differentiates too unless told otherwise: a `Dropout` is the
+        identity there, a `BatchNorm` an affine map with its running statistics.
     entries : int
         How many entries of an array are compared; all, where it has no more. They are drawn by `seed`; of a
         network's array the one that looks worst is always among them.
@@ -76,6 +83,7 @@ def check_gradients(
     """
     from backsweep.network import Network
 
+    training = _checks.flag(training, "training")
     _checks.whole_number(entries, "entries", 1)
     _checks.whole_number(seed, "seed", 0)
     if tolerance is not None:
@@ -83,17 +91,19 @@ def check_gradients(
     rng = np.random.default_rng(seed)
     with np.errstate(all="ignore"):  # what overflows is reported, not warned of
         if isinstance(target, Network):
-            return _check_network(target, arguments, grads, sample_weight, entries, rng, tolerance)
+            return _check_network(target, arguments, grads, sample_weight, training, entries, rng, tolerance)
         if not callable(target):
             raise TypeError(f"target must be a Network or a function, got {type(target).__name__}")
         if sample_weight is not None:
             raise TypeError(f"sample_weight must be left out for a function, got {type(sample_weight).__name__}")
+        if training:
+            raise TypeError("training must be left out for a function, got True")
         return _check_function(target, arguments, grads, entries, rng, tolerance)
 
 
 def _check_network(
-    net: Any, arguments: Sequence[Any], grads: Any, sample_weight: object, entries: int,
-    rng: np.random.Generator, tolerance: float | None,
+    net: Any, arguments: Sequence[Any], grads: Any, sample_weight: object, training: bool,
+    entries: int, rng: np.random.Generator, tolerance: float | None,
 ) -> GradientReport:  # fmt: skip
     from backsweep import diagnosis
     from backsweep._gradient_report import GradientReport
@@ -104,15 +114,15 @@ def _check_network(
     if len(arguments) != 2:
         raise TypeError(f"check_gradients must be given X and y after a network, got {len(arguments)} arguments")
     X, y = arguments
-    p = problem(net, X, y, sample_weight, np.float64)
-    given, notes = given_gradients(net, X, y, sample_weight, grads)
+    p = problem(net, X, y, sample_weight, np.float64, training)
+    given, notes = given_gradients(net, X, y, sample_weight, grads, training)
     parts = subjects(p, given, net.dtype, tolerance)
     judged = {part.name: judge(part, entries, rng) for part in parts}
     wrong = [name for name, found in judged.items() if found.verdict == "wrong"]
     slack = {part.name: float(np.max(part.slack)) for part in parts}
     findings = diagnosis.of_network(p, given, wrong, slack) if wrong else {}
     m = len(p.X)
-    title = f"Gradients of {net!r} on {m} row{'s' if m != 1 else ''}"
+    title = f"Gradients of {net!r} on {m} row{'s' if m != 1 else ''}{' in training' if training else ''}"
     return GradientReport(title, _rows(parts, judged, findings), tuple(notes))
 
 

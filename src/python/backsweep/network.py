@@ -227,6 +227,10 @@ class Network:
                     if array is not None:
                         _checks.finite(array, f"{name}[{i}]", self.dtype)
 
+    def _check_pass(self, training: bool, m: int) -> None:
+        if training and m < self._fewest_rows:
+            raise ValueError("X must have at least 2 rows for the statistics of BatchNorm, got 1")
+
     # The work
 
     def forward(self, X: object, *, n_threads: int | None = None) -> Array:
@@ -279,8 +283,7 @@ class Network:
         """
         data = self._data(X, y, sample_weight)
         training = _checks.flag(training, "training")
-        if training and len(data[0]) < self._fewest_rows:
-            raise ValueError("X must have at least 2 rows for the statistics of BatchNorm, got 1")
+        self._check_pass(training, len(data[0]))
         loss, dtheta, dX_values = self._network.loss_and_gradients(
             self.theta, self.buffers, *data, *self._standardisation, training, self._draws,
             _checks.flag(dX, "dX"), _checks.threads(n_threads),
