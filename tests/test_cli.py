@@ -119,6 +119,34 @@ def test_training_tells_its_story(works):
     assert bs.Network.load("a.safetensors").n_in == 64
 
 
+@pytest.mark.parametrize(
+    ("options", "hidden"),
+    [
+        ("--dropout 0.25", "24 tanh -> dropout 0.25 -> 16 tanh -> dropout 0.25"),
+        ("--norm layer", "24 identity -> layer_norm tanh -> 16 identity -> layer_norm tanh"),
+        ("--norm batch --dropout 0.1",
+         "24 identity -> batch_norm tanh -> dropout 0.1 -> 16 identity -> batch_norm tanh -> dropout 0.1"),
+        ("--norm none --dropout 0", "24 tanh -> 16 tanh"),
+    ],
+)  # fmt: skip
+def test_layers_that_normalise_and_drop_learn_and_are_kept(works, options, hidden):
+    out, _ = works("train", "--layers", "24,16", "--activation", "tanh", *options.split())
+    assert f"Network(64 -> {hidden} -> 10 identity;" in out
+    assert figure(out, "test accuracy") > 90
+    _, err = works("predict", "model.safetensors")
+    assert figure(err, "accuracy") > 93
+    assert hidden.count("norm") == works("info", "model.safetensors")[0].count("Ẑ")
+
+
+def test_batches_that_are_chosen_leave_no_row_alone(works, run):
+    X = np.random.default_rng(0).normal(size=(33, 2))
+    np.savez("few.npz", X=X, y=np.arange(33) % 2, X_test=X, y_test=np.arange(33) % 2)
+    works("train", "few.npz", "--norm", "batch", "--layers", "4", "--epochs", "1")
+    status, _, err = run("train", "few.npz", "--norm", "batch", "--layers", "4", "--batch-size", "32")
+    assert status == 2
+    assert "batch_size must leave no batch of 1 row, which has no variance for BatchNorm, got 32 for 33 rows" in err
+
+
 def test_same_seed_is_the_same_network_for_any_number_of_threads(works):
     for name, options in {"a": [], "b": ["--threads", 2], "c": ["--seed", 1]}.items():
         works("train", "--quiet", "--epochs", 2, "--output", name, *options)
@@ -422,6 +450,11 @@ def test_mnist(works):
         ("train --batch-size 0", "batch_size must be"),
         ("train --learning-rate -1", "learning_rate must be"),
         ("train --learning-rate 1e30 --optimizer sgd", "training diverged in epoch 1"),
+        ("train --dropout 1", "--dropout must be a finite number at least 0 and below 1, got 1.0"),
+        ("train --dropout nan", "--dropout must be"),
+        ("train --dropout -0.1", "--dropout must be"),
+        ("train --dropout 0.5 --layers=", "--dropout must be left out where --layers names no hidden layer"),
+        ("train --norm layer --layers=", "--norm must be left out where --layers names no hidden layer"),
         ("train --threads 0", "n_threads must be"),
         ("train --output nowhere/a.safetensors", "--output must be a file in a folder that can be written to"),
         ("train --output .", "--output must be a file in a folder that can be written to"),
@@ -465,7 +498,7 @@ def test_fault_with_a_line_break_is_one_line(run):
 @pytest.mark.parametrize(
     "command",
     ["", "prune", "train --epochs many", "train --layers 12,x", "train --optimizer adagrad", "train --activation step",
-     "train --task guess", "predict"],
+     "train --task guess", "train --norm group", "train --dropout much", "predict"],
 )  # fmt: skip
 def test_what_cannot_be_read_is_argparses_to_refuse(capsys, command):
     with pytest.raises(SystemExit) as exit:

@@ -20,6 +20,7 @@ from backsweep.cli.options import DATA, HEADER, add_threads, header, widths
 
 if TYPE_CHECKING:
     from backsweep.datasets import Dataset
+    from backsweep.layers import Layer
 
 INTERRUPTED = 130  # as shells report a process that SIGINT ended
 
@@ -29,6 +30,12 @@ OPTIMIZERS: dict[str, tuple[Callable[..., bs.Optimizer], float]] = {
     "adamw": (bs.AdamW, 1e-3),
     "sgd": (lambda rate, **options: bs.SGD(rate, momentum=0.9, **options), 1e-2),
     "rmsprop": (bs.RMSprop, 1e-3),
+}
+
+NORMS: dict[str, type[bs.BatchNorm] | type[bs.LayerNorm] | None] = {
+    "none": None,
+    "batch": bs.BatchNorm,
+    "layer": bs.LayerNorm,
 }
 
 
@@ -58,6 +65,10 @@ def add(commands: Any) -> None:
         "; '' for none")  # fmt: skip
     arg("--activation", choices=_core.activations, default="relu", metavar="NAME", help="of the hidden layers: "
         f"{', '.join(_core.activations)}; default: %(default)s")  # fmt: skip
+    arg("--norm", choices=tuple(NORMS), default="none", help="normalise each hidden layer before its activation, by "
+        "the batch or row by row; default: %(default)s")  # fmt: skip
+    arg("--dropout", type=float, default=0.0, metavar="P", help="the share of each hidden layer's units that a step "
+        "leaves out; default: 0")  # fmt: skip
     arg("--epochs", type=int, default=20, metavar="N", help="default: %(default)s")
     arg("--batch-size", type=int, metavar="N", help="default: a 500th of the rows, at least 32 and at most 128")
     arg("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="default: %(default)s; sgd has momentum 0.9")
@@ -74,6 +85,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     say: Callable[[str], object] = (lambda line: None) if arguments.quiet else print
     _check_folder(arguments.output)
+    hidden = _hidden(arguments)
     data, values, name = _training_data(arguments)
     task = task_of(arguments.task, values)
     (X, y), (X_test, y_test) = _parts(data, values, task, arguments)
@@ -82,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"target {data.target!r}: {meaning}")
 
     network = bs.Network(
-        [X.shape[1], *arguments.layers, meaning.n_out],
+        [X.shape[1], *hidden, meaning.n_out],
         activation=arguments.activation, loss=meaning.loss, dtype=arguments.dtype, seed=arguments.seed,
     )  # fmt: skip
     network.standardise(X)
@@ -102,6 +114,20 @@ def _check_folder(output: str) -> None:
     folder = Path(output).absolute().parent
     if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(f"--output must be a file in a folder that can be written to, got {output!r}")
+
+
+def _hidden(arguments: argparse.Namespace) -> list[int | Layer]:
+    """The hidden layers, with what stands between map and σ and what comes behind."""
+    p, norm = _checks.number(arguments.dropout, "--dropout", below=1.0), NORMS[arguments.norm]
+    if not arguments.layers:
+        for option, given in (("--norm", norm is not None), ("--dropout", p > 0)):
+            if given:
+                raise ValueError(f"{option} must be left out where --layers names no hidden layer")
+    layers: list[int | Layer] = []
+    for width in arguments.layers:
+        layers += [width] if norm is None else [bs.Dense(width, "identity"), norm(arguments.activation)]
+        layers += [bs.Dropout(p)] if p > 0 else []
+    return layers
 
 
 def _training_data(arguments: argparse.Namespace) -> tuple[Dataset, Array, str]:
@@ -161,7 +187,11 @@ def _optimizer(arguments: argparse.Namespace) -> bs.Optimizer:
 def _fit(network: bs.Network, X: Array, y: Array, arguments: argparse.Namespace) -> bool:
     """Train, with a line for each epoch, and tell whether it came to its end."""
     done = 0
-    rows = min(max(32, len(X) // 500), 128) if arguments.batch_size is None else arguments.batch_size
+    rows = arguments.batch_size
+    if rows is None:
+        rows = min(max(32, len(X) // 500), 128)
+        if arguments.norm == "batch":  # which needs two rows in the last batch too
+            rows = next((size for size in range(rows, rows + 9) if len(X) % size != 1), rows)
 
     def show(network: bs.Network, history: bs.History) -> None:
         nonlocal done
