@@ -10,9 +10,14 @@ import numpy as np
 from backsweep._checks import Array
 from backsweep._faults import Slip
 from backsweep._kinds import Dropout, Kind
-from backsweep._norm_kinds import BatchNorm, Normalising, OfItself
+from backsweep._norm_kinds import BatchNorm, Normalising, OfItself, RunningNorm
 from backsweep._sweeps import Backward, Forward, Problem, backward, forward
 from backsweep.reference import normalisation
+
+FOR_TRAINING = "prediction: in training Dropout multiplies by M[i] and BatchNorm takes the batch's statistics"
+FOR_PREDICTION = (
+    "training, which training=True checks: in prediction nothing is dropped, and BatchNorm takes its running statistics"
+)
 
 
 class Unbiased(BatchNorm):
@@ -49,13 +54,10 @@ def _of_the_pass(p: Problem) -> Iterator[Slip]:
     """Prediction for training, or training for prediction."""
     if p.other_pass is None:
         return
-    differ = {i: kind for i, kind in enumerate(p.other_pass) if isinstance(kind, Dropout) or kind != p.kind(i)}
-    sentence = "it is of the pass of {}: {}".format(
-        *(("prediction", "in training Dropout multiplies by M[i] and BatchNorm takes the batch's statistics")
-          if p.training
-          else ("training, which training=True checks", "in prediction nothing is dropped, and BatchNorm takes its "
-                "running statistics"))
-    )  # fmt: skip
+    differ: dict[int, Kind] = {
+        i: kind for i, kind in enumerate(p.other_pass) if isinstance(kind, (Dropout, BatchNorm, RunningNorm))
+    }
+    sentence = f"it is of the pass of {FOR_TRAINING if p.training else FOR_PREDICTION}"
     yield Slip("other_pass", sentence, _with_kinds(p, differ))
     if len(differ) > 1:
         for i, kind in differ.items():
