@@ -106,33 +106,63 @@ Matrix<const T> with_columns(const Array<T>& Z) {
   return Z_view;
 }
 
+// Rows of which each column has a variance.
 template <class T>
-Array<T> layer_norm(const Array<T>& Z, const Array<T>& gamma, const Array<T>& beta) {
-  const auto Z_view = with_columns(Z);
-  const T* gamma_data = vector(gamma, "gamma", Z_view.cols);
-  const T* beta_data = vector(beta, "beta", Z_view.cols);
-  auto A = new_matrix<T>(Z_view.rows, Z_view.cols);
+Matrix<const T> batch(const Array<T>& Z) {
+  const auto Z_view = matrix(Z, "Z");
+  if (Z_view.rows < 2 || Z_view.cols == 0)
+    refuse("Z", "have at least two rows and one column", shape_text(Z));
+  return Z_view;
+}
+
+// A = γ Ẑ + β, by either normalisation.
+template <class T>
+Array<T> normalised(const Matrix<const T>& Z, const Array<T>& gamma, const Array<T>& beta,
+                    void (*normalise)(ConstMatrix<T>, const T*, const T*, Matrix<T>)) {
+  const T* gamma_data = vector(gamma, "gamma", Z.cols);
+  const T* beta_data = vector(beta, "beta", Z.cols);
+  auto A = new_matrix<T>(Z.rows, Z.cols);
   const auto A_view = writable(A);
   const py::gil_scoped_release nogil;
-  functional::layer_norm<T>(Z_view, gamma_data, beta_data, A_view);
+  normalise(Z, gamma_data, beta_data, A_view);
   return A;
 }
 
 template <class T>
-py::tuple layer_norm_gradients(const Array<T>& D, const Array<T>& Z, const Array<T>& gamma) {
-  const auto Z_view = with_columns(Z);
-  const auto D_view = matrix(D, "D", Z_view.rows, Z_view.cols);
-  const T* gamma_data = vector(gamma, "gamma", Z_view.cols);
-  auto G = new_matrix<T>(Z_view.rows, Z_view.cols);
-  Array<T> dgamma(static_cast<py::ssize_t>(Z_view.cols)), dbeta(static_cast<py::ssize_t>(Z_view.cols));
+py::tuple normalised_gradients(const Array<T>& D, const Matrix<const T>& Z, const Array<T>& gamma,
+                               void (*backward)(ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, T*,
+                                                T*)) {
+  const auto D_view = matrix(D, "D", Z.rows, Z.cols);
+  const T* gamma_data = vector(gamma, "gamma", Z.cols);
+  auto G = new_matrix<T>(Z.rows, Z.cols);
+  auto dgamma = Array<T>(gamma.size()), dbeta = Array<T>(gamma.size());
   const auto G_view = writable(G);
-  T* dgamma_data = dgamma.mutable_data();
-  T* dbeta_data = dbeta.mutable_data();
+  T *dgamma_data = dgamma.mutable_data(), *dbeta_data = dbeta.mutable_data();
   {
     const py::gil_scoped_release nogil;
-    functional::layer_norm_backward<T>(D_view, Z_view, gamma_data, G_view, dgamma_data, dbeta_data);
+    backward(D_view, Z, gamma_data, G_view, dgamma_data, dbeta_data);
   }
   return py::make_tuple(G, dgamma, dbeta);
+}
+
+template <class T>
+Array<T> layer_norm(const Array<T>& Z, const Array<T>& gamma, const Array<T>& beta) {
+  return normalised<T>(with_columns(Z), gamma, beta, &functional::layer_norm<T>);
+}
+
+template <class T>
+py::tuple layer_norm_gradients(const Array<T>& D, const Array<T>& Z, const Array<T>& gamma) {
+  return normalised_gradients<T>(D, with_columns(Z), gamma, &functional::layer_norm_backward<T>);
+}
+
+template <class T>
+Array<T> batch_norm(const Array<T>& Z, const Array<T>& gamma, const Array<T>& beta) {
+  return normalised<T>(batch(Z), gamma, beta, &functional::batch_norm<T>);
+}
+
+template <class T>
+py::tuple batch_norm_gradients(const Array<T>& D, const Array<T>& Z, const Array<T>& gamma) {
+  return normalised_gradients<T>(D, batch(Z), gamma, &functional::batch_norm_backward<T>);
 }
 
 template <class T>
@@ -144,43 +174,6 @@ Array<T> dropout(const Array<T>& Z, double p, std::uint64_t seed, std::uint64_t 
   const py::gil_scoped_release nogil;
   functional::dropout<T>(p, {seed, step}, layer, Z_view, Z_next_view);
   return Z_next;
-}
-
-// Rows of which each column has a variance.
-template <class T>
-Matrix<const T> batch(const Array<T>& Z) {
-  const auto Z_view = matrix(Z, "Z");
-  if (Z_view.rows < 2 || Z_view.cols == 0)
-    refuse("Z", "have at least two rows and one column", shape_text(Z));
-  return Z_view;
-}
-
-template <class T>
-Array<T> batch_norm(const Array<T>& Z, const Array<T>& gamma, const Array<T>& beta) {
-  const auto Z_view = batch(Z);
-  const T* gamma_data = vector(gamma, "gamma", Z_view.cols);
-  const T* beta_data = vector(beta, "beta", Z_view.cols);
-  auto A = new_matrix<T>(Z_view.rows, Z_view.cols);
-  const auto A_view = writable(A);
-  const py::gil_scoped_release nogil;
-  functional::batch_norm<T>(Z_view, gamma_data, beta_data, A_view);
-  return A;
-}
-
-template <class T>
-py::tuple batch_norm_gradients(const Array<T>& D, const Array<T>& Z, const Array<T>& gamma) {
-  const auto Z_view = batch(Z);
-  const auto D_view = matrix(D, "D", Z_view.rows, Z_view.cols);
-  const T* gamma_data = vector(gamma, "gamma", Z_view.cols);
-  auto G = new_matrix<T>(Z_view.rows, Z_view.cols);
-  auto dgamma = Array<T>(gamma.size()), dbeta = Array<T>(gamma.size());
-  const auto G_view = writable(G);
-  T *dgamma_data = dgamma.mutable_data(), *dbeta_data = dbeta.mutable_data();
-  {
-    const py::gil_scoped_release nogil;
-    functional::batch_norm_backward<T>(D_view, Z_view, gamma_data, G_view, dgamma_data, dbeta_data);
-  }
-  return py::make_tuple(G, dgamma, dbeta);
 }
 
 // Targets of either form: labels where y is an array of int64 of one dimension, else values.

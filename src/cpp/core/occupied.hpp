@@ -9,6 +9,9 @@
 
 namespace backsweep {
 
+// Tiles begin at whole vectors: no flag is for samples of two.
+static_assert(widest_vector % samples_to_a_flag == 0);
+
 // Which features of Z[0] are not zero throughout, for every so many samples.
 class OccupiedFeatures {
  public:

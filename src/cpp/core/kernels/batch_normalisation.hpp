@@ -8,14 +8,6 @@
 namespace backsweep {
 namespace {
 
-// The first n entries, and zeros.
-template <class T>
-inline Vector<T> first_entries(Vector<T> v, std::size_t n) {
-  T entries[lanes<T>] = {};
-  store_part(entries, v, n);
-  return load<T>(entries);
-}
-
 // Σ_s f(s, width) over a row, a vector at a time, of which `width` entries count: then lane by lane.
 template <class T, class F>
 inline T sum_along(std::size_t m, F f) {
@@ -52,7 +44,7 @@ void batch_statistics(ConstMatrix<T> Z, T* mean, T* variance) {
     variance[j] = sum_along<T>(m,
                                [&](std::size_t s, std::size_t width) {
                                  const Vector<T> d = load_part<Vector<T>>(z + s, width) - centre;
-                                 return width < lanes<T> ? first_entries<T>(d * d, width) : d * d;
+                                 return first_lanes<T>(width) ? d * d : Vector<T>{};
                                }) *
                   share;
   }
