@@ -78,6 +78,7 @@ bool Step<T>::gather_features(const Source& source, RowSelection rows, Standardi
 template <class T>
 void Step<T>::gather_rows(RowSelection rows, std::size_t tile, std::size_t at) {
   Workspace<T>& ws = workspace_;
+  prefetch(data_.y, rows);
   bool valid = gather_features(data_.X, rows, data_.standardisation, tile, ws.Z[0].columns(at, rows.count));
   if (data_.labels) {
     valid &= gather_labels(data_.y, rows, network_.n_out(), ws.labels.data() + at);

@@ -23,13 +23,8 @@ namespace {
 constexpr std::size_t terms_at_a_time = vector_bytes == 64 ? 192 : 256;
 // So many vectors of a row of C at a time that as many rows of B stay in the second-level cache.
 constexpr std::size_t vectors_at_a_time = 32;
-// Where p goes across the rows of A and a row takes so many bytes, the entries of a block lie on a page each
-// and fall into a few sets of the cache. They are copied side by side if so many vectors of B share them.
-constexpr std::size_t bytes_of_long_row = 2048;
-constexpr std::size_t vectors_worth_a_copy = 5;
-// One line of what comes later is asked for in the time of so many terms of a block.
-constexpr std::size_t terms_a_line = 4;
-// Steps from row to row of A that the processor does not foresee: it is told so many terms before.
+// Steps from row to row of A that the processor does not foresee: it is told so many terms before of the last
+// entry that a block reads of a row. The line of the first is there, from the block before.
 constexpr std::size_t terms_ahead = 48;
 
 // The terms of a part that are not zero, for every two vectors of columns.
@@ -67,7 +62,7 @@ class ChosenTerms {
 // One row of blocks: all columns of C, two vectors at a time. What is left over takes the narrowest vector
 // that holds it, since half a vector costs half as much where it does not cost less.
 template <class T, bool p_along_rows>
-void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols, std::size_t lines,
+void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
                      const ChosenTerms<T>* chosen) {
   constexpr std::size_t half = vector_bytes >= 32 ? vector_bytes / 2 : vector_bytes;
   constexpr std::size_t quarter = vector_bytes >= 64 ? vector_bytes / 4 : half;
@@ -78,10 +73,6 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
     block.at += n;
     col += n;
     cols = cols > n ? cols - n : 0;
-    if (block.later_once) {
-      block.later = block.A;
-      block.later_stride = 0;
-    }
   };
   while (cols > 0) {
     block.C_cols = cols;
@@ -89,7 +80,6 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
       block.chosen = chosen->of_column(col);
       block.terms = chosen->count_of_column(col);
     }
-    if (Upcoming* upcoming = block.options->ahead.upcoming) upcoming->ask(lines);
     if (cols > lanes<T> + half / sizeof(T)) {
       product_block_of<T, Vector<T>, 2, p_along_rows>(rows, block);
       advance(2 * lanes<T>);
@@ -106,25 +96,10 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
   }
 }
 
-// The entries of A for one row of blocks, in the order in which they are read.
+// The entries of A for one row of blocks, side by side.
 template <class T>
 struct Panel {
   alignas(cache_line) T entries[terms_at_a_time * most_rows + 2 * lanes<T>];
-
-  void copy(ConstMatrix<T> A, Share terms, Share rows) {
-    T* out = entries;
-    // In whole vectors, where these end inside A: the next term overwrites what is too much.
-    const bool in_vectors = rows.begin + most_rows + lanes<T> <= A.cols;
-    for (std::size_t p = 0; p < terms.size; ++p, out += rows.size) {
-      const T* a = A.row(terms.begin + p) + rows.begin;
-      if (in_vectors) {
-#pragma GCC unroll 4
-        for (std::size_t j = 0; j < most_rows; j += lanes<T>) store(out + j, load(a + j));
-      } else {
-        std::memcpy(out, a, rows.size * sizeof(T));
-      }
-    }
-  }
 
   // Where p goes along the rows of A.
   void copy_rows(ConstMatrix<T> A, Share terms, const std::uint32_t* rows, std::size_t count) {
@@ -139,8 +114,6 @@ template <class T, bool p_along_rows>
 void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C, std::size_t first_col,
                         const ProductOptions<T>& options) {
   const Shares parts(B.rows, terms_at_a_time), blocks(C.rows, most_rows);
-  const bool copies =
-      !p_along_rows && A.stride * sizeof(T) >= bytes_of_long_row && C.cols >= vectors_worth_a_copy * lanes<T>;
   Panel<T> panel;
   ChosenTerms<T> chosen;
   const bool omits = !p_along_rows && options.terms;
@@ -164,22 +137,13 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
                             C.cols,
                             &options,
                             first_col + rows.begin * C.stride,
-                            a + terms_ahead * A.stride,
-                            A.stride,
-                            copies};
-      if (copies) {
-        panel.copy(A, terms, rows);
-        block.A = panel.entries;
-        block.A_stride = rows.size;
-        block.later = n + 1 < blocks.count() ? a + rows.size : A.row(terms.begin + terms.size);
-      }
+                            a + terms_ahead * A.stride + rows.size - 1};
       if (p_along_rows && options.rows_of_A != nullptr) {
         panel.copy_rows(A, terms, options.rows_of_A + rows.begin, rows.size);
         block.A = panel.entries;
         block.A_stride = terms.size;
       }
-      product_of_rows<T, p_along_rows>(rows.size, block, C.cols, terms.size / terms_a_line,
-                                       omits ? &chosen : nullptr);
+      product_of_rows<T, p_along_rows>(rows.size, block, C.cols, omits ? &chosen : nullptr);
     }
   }
 }

@@ -17,6 +17,9 @@ constexpr std::size_t chains = rows * vectors >= 8   ? 1
                                : rows * vectors >= 4 ? 2
                                                      : 4;
 
+// One line of what comes later is asked for in the time of so many terms.
+constexpr std::size_t terms_a_line = 4;
+
 template <class T>
 struct ProductBlock {
   const T* A;
@@ -33,9 +36,7 @@ struct ProductBlock {
   std::size_t C_cols;  // that are stored: at most vectors · lanes
   const ProductOptions<T>* options;
   std::size_t at;  // where the block begins, counted from C's first entry
-  const T* later;  // where A is read next: it is asked for a step further with each term
-  std::size_t later_stride;
-  bool later_once;  // by the first of a row of blocks
+  const T* later;  // what is read of A in some time: it is asked for a row further with each term
 };
 
 template <class T>
@@ -90,7 +91,7 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     }
     if constexpr (!p_along_rows) {
       ask_for(later);
-      later += block.later_stride;
+      later += A_stride;
     }
     a += p_along_rows ? 1 : A_stride;
     b += B_stride;
@@ -101,7 +102,7 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     const auto go_to = [&](std::size_t q) {
       a = block.A + q * A_stride;
       b = block.B + q * B_stride;
-      later = block.later + q * block.later_stride;
+      later = block.later + q * A_stride;
     };
     for (; p + sums <= terms; p += sums) {
 #pragma GCC unroll 4
@@ -116,15 +117,20 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     }
   }
   if constexpr (sums == 1) {
-    if (block.finishes && block.options->ahead.companions.count > 0) {
-      // Asked for a row of the block at a time in the course of the terms.
+    // What comes later is asked for in the course of the terms, a part with each row of the block: all at
+    // once it would fill the queue of what memory owes, and the block wait for it.
+    const Ahead<T>& ahead = block.options->ahead;
+    const std::size_t companions = block.finishes ? ahead.companions.count : 0;
+    if (companions > 0 || ahead.upcoming != nullptr) {
       for (std::size_t j = 0; j < rows; ++j) {
-        for (std::size_t i = 0; i < block.options->ahead.companions.count; ++i) {
-          const T* entry = block.options->ahead.companions.first_entries[i] + block.at + j * block.C_stride;
+        for (std::size_t i = 0; i < companions; ++i) {
+          const T* entry = ahead.companions.first_entries[i] + block.at + j * block.C_stride;
 #pragma GCC unroll 4
           for (std::size_t v = 0; v < vectors; ++v) ask_for(entry + v * width);
         }
-        for (const std::size_t end = terms * (j + 1) / rows; p < end; ++p) term(0);
+        const std::size_t end = terms * (j + 1) / rows;
+        if (ahead.upcoming != nullptr) ahead.upcoming->ask(end / terms_a_line - p / terms_a_line);
+        for (; p < end; ++p) term(0);
       }
     }
   }

@@ -168,6 +168,12 @@ inline Integers<T> first_lanes(std::size_t n) {
 // Whether a comparison holds in any lane.
 template <class V>
 inline bool any_lane(V holds) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64) {
+    const auto bits = reinterpret_cast<__m512i>(holds);
+    return _mm512_test_epi64_mask(bits, bits) != 0;
+  }
+#endif
   std::uint64_t words[sizeof(V) / 8], any = 0;
   std::memcpy(words, &holds, sizeof holds);
   for (const std::uint64_t word : words) any |= word;
