@@ -10,17 +10,16 @@ namespace {
 // A block of dW of about this many weights stays in a core's second-level cache until it is used, and gives
 // a product large enough to run at full speed.
 constexpr std::size_t weights_in_block = 8192;
-constexpr std::size_t fewest_block_rows = 12;
 // Each block reads all of D: where a row of D is so long that it comes from beyond the caches, larger blocks
 // read it less often.
 constexpr std::size_t outputs_of_wide = 2048;
-constexpr std::size_t rows_in_block_of_wide = 96;
+constexpr std::size_t rows_in_block_of_wide = 98;
 
-std::size_t rows_in_block(std::size_t n_in, std::size_t n_out) {
-  const std::size_t rows = n_out >= outputs_of_wide
-                               ? rows_in_block_of_wide
-                               : std::max(fewest_block_rows, weights_in_block / n_out / 12 * 12);
-  return std::min(n_in, rows);
+// At least twelve, and no smaller blocks of the product at the end.
+std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_once) {
+  const std::size_t fewest = (11 + at_once) / at_once * at_once;
+  const std::size_t rows = n_out >= outputs_of_wide ? rows_in_block_of_wide : weights_in_block / n_out;
+  return std::min(n_in, std::max(fewest, rows / at_once * at_once));
 }
 
 // A row of dW of up to so many weights, of 4 bytes each, leaves lanes of a vector empty.
@@ -84,7 +83,11 @@ void dense_gradient(ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D
 
 template <class T>
 Dense<T>::Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias)
-    : n_in_(n_in), n_out_(n_out), sigma_(sigma), bias_(bias), block_rows_(rows_in_block(n_in, n_out)) {}
+    : n_in_(n_in),
+      n_out_(n_out),
+      sigma_(sigma),
+      bias_(bias),
+      block_rows_(rows_in_block(n_in, n_out, kernels<T>().product_rows)) {}
 
 template <class T>
 bool Dense<T>::is_thin() const {

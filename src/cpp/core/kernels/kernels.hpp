@@ -23,6 +23,7 @@ struct Kernels {
   // C[j, :] = init[j] + Σ_p A(p, j) B[p, :], where A is (p, j), or (j, p) with p_along_rows. See product.hpp.
   void (*product)(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C,
                   const ProductOptions<T>&);
+  std::size_t product_rows;  // so many rows of C at a time: a multiple of them leaves no smaller block
   // C[j, k] = Σ_p A(j, p) B(k, p). See dots.hpp.
   void (*dots)(Matrix<const T> A, Matrix<const T> B, Matrix<T> C);
   // Z_next[r, :] = b + Σ_p Z(r, p) W[p, :] for a handful of rows; b may be null. See row_product.hpp.

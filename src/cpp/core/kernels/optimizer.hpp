@@ -52,7 +52,7 @@ void adam(const OptimizerSettings& s, std::size_t n, const StepSize& step, const
     const Vector<T> v = beta2 * read(v_of + j) + one_minus_beta2 * g * g;
     write(m_of + j, m);
     write(v_of + j, v);
-    const Vector<T> size = step_size * m / (square_root(v) * inv_sqrt_correction2 + epsilon);
+    const Vector<T> size = quotient(step_size * m, square_root(v) * inv_sqrt_correction2 + epsilon);
     write(theta_of + j, keep * theta - size);
   };
   std::size_t j = 0;

@@ -18,14 +18,19 @@
 namespace backsweep {
 namespace {
 
-// So many terms at a time that their rows of B, two vectors wide, stay in the first-level cache while all
-// rows of C go by.
-constexpr std::size_t terms_at_a_time = vector_bytes == 64 ? 192 : 256;
+// So many terms at a time that their rows of B, two vectors wide, stay in the first-level cache or near it
+// while all rows of C go by.
+constexpr std::size_t terms_at_a_time = 256;
 // So many vectors of a row of C at a time that as many rows of B stay in the second-level cache.
 constexpr std::size_t vectors_at_a_time = 32;
 // Steps from row to row of A that the processor does not foresee: it is told so many terms before of the last
 // entry that a block reads of a row. The line of the first is there, from the block before.
 constexpr std::size_t terms_ahead = 48;
+
+// Rows of A that lie so many bytes apart fall into a few sets of the first-level cache. Where p goes along
+// them, those of a block are copied side by side if so many vectors of B share them.
+constexpr std::size_t bytes_of_long_row = 4096;
+constexpr std::size_t vectors_worth_a_copy = 4;
 
 // The terms of a part that are not zero, for every two vectors of columns.
 template <class T>
@@ -99,13 +104,29 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
 // The entries of A for one row of blocks, side by side.
 template <class T>
 struct Panel {
-  alignas(cache_line) T entries[terms_at_a_time * most_rows + 2 * lanes<T>];
+  alignas(cache_line) T entries[terms_at_a_time * most_rows];
+  const unsigned char* next[most_rows];
+  Upcoming upcoming;
 
-  // Where p goes along the rows of A.
-  void copy_rows(ConstMatrix<T> A, Share terms, const std::uint32_t* rows, std::size_t count) {
-    for (std::size_t j = 0; j < count; ++j) {
-      std::memcpy(entries + j * terms.size, A.row(rows[j]) + terms.begin, terms.size * sizeof(T));
+  static const unsigned char* address(ConstMatrix<T> A, Share terms, std::size_t row,
+                                      const std::uint32_t* chosen) {
+    const T* first = A.row(chosen == nullptr ? row : chosen[row]) + terms.begin;
+    return reinterpret_cast<const unsigned char*>(first);
+  }
+
+  // Where p goes along the rows of A: those that `chosen` names, or the first.
+  void copy_rows(ConstMatrix<T> A, Share terms, Share rows, const std::uint32_t* chosen) {
+    for (std::size_t j = 0; j < rows.size; ++j) {
+      std::memcpy(entries + j * terms.size, address(A, terms, rows.begin + j, chosen),
+                  terms.size * sizeof(T));
     }
+  }
+
+  // Those that are copied next are asked for while these are read.
+  Upcoming* next_rows(ConstMatrix<T> A, Share terms, Share rows, const std::uint32_t* chosen) {
+    for (std::size_t j = 0; j < rows.size; ++j) next[j] = address(A, terms, rows.begin + j, chosen);
+    upcoming = {next, rows.size, terms.size * sizeof(T)};
+    return &upcoming;
   }
 };
 
@@ -114,6 +135,9 @@ template <class T, bool p_along_rows>
 void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C, std::size_t first_col,
                         const ProductOptions<T>& options) {
   const Shares parts(B.rows, terms_at_a_time), blocks(C.rows, most_rows);
+  const bool copies =
+      p_along_rows && (options.rows_of_A != nullptr || (A.stride * sizeof(T) >= bytes_of_long_row &&
+                                                        C.cols >= vectors_worth_a_copy * lanes<T>));
   Panel<T> panel;
   ChosenTerms<T> chosen;
   const bool omits = !p_along_rows && options.terms;
@@ -137,11 +161,14 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
                             C.cols,
                             &options,
                             first_col + rows.begin * C.stride,
-                            a + terms_ahead * A.stride + rows.size - 1};
-      if (p_along_rows && options.rows_of_A != nullptr) {
-        panel.copy_rows(A, terms, options.rows_of_A + rows.begin, rows.size);
+                            a + terms_ahead * A.stride + rows.size - 1,
+                            options.ahead.upcoming};
+      if (copies) {
+        panel.copy_rows(A, terms, rows, options.rows_of_A);
         block.A = panel.entries;
         block.A_stride = terms.size;
+        if (n + 1 < blocks.count())
+          block.upcoming = panel.next_rows(A, terms, blocks[n + 1], options.rows_of_A);
       }
       product_of_rows<T, p_along_rows>(rows.size, block, C.cols, omits ? &chosen : nullptr);
     }

@@ -35,8 +35,9 @@ struct ProductBlock {
   std::size_t C_stride;
   std::size_t C_cols;  // that are stored: at most vectors · lanes
   const ProductOptions<T>* options;
-  std::size_t at;  // where the block begins, counted from C's first entry
-  const T* later;  // what is read of A in some time: it is asked for a row further with each term
+  std::size_t at;      // where the block begins, counted from C's first entry
+  const T* later;      // what is read of A in some time: it is asked for a row further with each term
+  Upcoming* upcoming;  // what is asked for beside that; null: nothing
 };
 
 template <class T>
@@ -119,17 +120,17 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
   if constexpr (sums == 1) {
     // What comes later is asked for in the course of the terms, a part with each row of the block: all at
     // once it would fill the queue of what memory owes, and the block wait for it.
-    const Ahead<T>& ahead = block.options->ahead;
-    const std::size_t companions = block.finishes ? ahead.companions.count : 0;
-    if (companions > 0 || ahead.upcoming != nullptr) {
+    const Companions<T>& companions = block.options->ahead.companions;
+    const std::size_t n_companions = block.finishes ? companions.count : 0;
+    if (n_companions > 0 || block.upcoming != nullptr) {
       for (std::size_t j = 0; j < rows; ++j) {
-        for (std::size_t i = 0; i < companions; ++i) {
-          const T* entry = ahead.companions.first_entries[i] + block.at + j * block.C_stride;
+        for (std::size_t i = 0; i < n_companions; ++i) {
+          const T* entry = companions.first_entries[i] + block.at + j * block.C_stride;
 #pragma GCC unroll 4
           for (std::size_t v = 0; v < vectors; ++v) ask_for(entry + v * width);
         }
         const std::size_t end = terms * (j + 1) / rows;
-        if (ahead.upcoming != nullptr) ahead.upcoming->ask(end / terms_a_line - p / terms_a_line);
+        if (block.upcoming != nullptr) block.upcoming->ask(end / terms_a_line - p / terms_a_line);
         for (; p < end; ++p) term(0);
       }
     }

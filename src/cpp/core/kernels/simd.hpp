@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 namespace backsweep {
@@ -210,6 +211,27 @@ inline V square_root(V x) {
 #endif
   for (std::size_t l = 0; l < sizeof(V) / sizeof(x[0]); ++l) x[l] = std::sqrt(x[l]);
   return x;
+}
+
+// a / b for b > 0, within 2 ULP. Where the unit that divides is what a loop waits for, an approximation and
+// Newton's steps take their time on others.
+template <class V>
+inline V quotient(V a, V b) {
+#if defined(__AVX512F__)
+  using T = std::decay_t<decltype(a[0])>;
+  constexpr T largest = std::numeric_limits<T>::max();
+  b = b > largest ? largest - V{} : b;  // of ∞ the approximation is 0, and 0 · ∞ no number
+  V reciprocal;
+  if constexpr (sizeof(T) == 4) {
+    reciprocal = _mm512_maskz_rcp14_ps(0xffff, b);
+  } else {
+    reciprocal = _mm512_maskz_rcp14_pd(0xff, b);
+    reciprocal += reciprocal * (1 - b * reciprocal);
+  }
+  return a * (reciprocal + reciprocal * (1 - b * reciprocal));
+#else
+  return a / b;
+#endif
 }
 
 }  // namespace

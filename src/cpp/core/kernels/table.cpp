@@ -31,16 +31,27 @@ void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, con
 namespace BACKSWEEP_ISA_NAMESPACE {
 
 template <class T>
-constexpr Kernels<T> table = {&product_either<T>,      &dots<T>,
-                              &row_product<T>,         &transpose<T>,
-                              &transpose_rows<T>,      &find_occupied<T>,
-                              &elementary<T>,          &activate<T>,
-                              &multiply_by_slope<T>,   &loss_of_columns<T>,
-                              &update_slice<T>,        &penalise_slice<T>,
-                              &layer_norm_forward<T>,  &layer_norm_backward<T>,
-                              &batch_statistics<T>,    &batch_norm_forward<T>,
-                              &batch_norm_backward<T>, &batch_norm_backward_given<T>,
-                              &dropout_forward<T>,     &dropout_backward<T>};
+constexpr Kernels<T> table = {&product_either<T>,
+                              most_rows,
+                              &dots<T>,
+                              &row_product<T>,
+                              &transpose<T>,
+                              &transpose_rows<T>,
+                              &find_occupied<T>,
+                              &elementary<T>,
+                              &activate<T>,
+                              &multiply_by_slope<T>,
+                              &loss_of_columns<T>,
+                              &update_slice<T>,
+                              &penalise_slice<T>,
+                              &layer_norm_forward<T>,
+                              &layer_norm_backward<T>,
+                              &batch_statistics<T>,
+                              &batch_norm_forward<T>,
+                              &batch_norm_backward<T>,
+                              &batch_norm_backward_given<T>,
+                              &dropout_forward<T>,
+                              &dropout_backward<T>};
 
 const Kernels<float>& float_kernels() { return table<float>; }
 const Kernels<double>& double_kernels() { return table<double>; }
