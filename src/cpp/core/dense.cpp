@@ -44,9 +44,12 @@ void dense_forward(Activation sigma, ConstMatrix<T> Z, const Occupied& occupied,
 
 template <class T>
 void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> W, ConstMatrix<T> A,
-                    ConstMatrix<T> Z_next, Matrix<T> D, Matrix<T> G) {
+                    ConstMatrix<T> Z_next, Matrix<T> D, Matrix<T> G, const T* gate) {
   activation_backward<T>(sigma, G_next, A, Z_next, D);
-  if (G) kernels<T>().product(true, W, D, nullptr, G, {});
+  if (!G) return;
+  ProductOptions<T> options;
+  options.gate = gate;
+  kernels<T>().product(true, W, D, nullptr, G, options);
 }
 
 template <class T>
@@ -113,9 +116,10 @@ void Dense<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, 
 
 template <class T>
 void Dense<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
-                        Matrix<T> D_rows, Matrix<T> G, const Pass<T>&) const {
+                        Matrix<T> D_rows, Matrix<T> G, const Pass<T>& pass) const {
   const Matrix<T> D = G_next;
-  dense_backward<T>(sigma_, G_next, W(theta), A, Z_next, D, G);
+  const Activation sigma = pass.gated_above ? Activation::identity : sigma_;
+  dense_backward<T>(sigma, G_next, W(theta), A, Z_next, D, G, pass.gate_below);
   if (!is_thin()) kernels<T>().transpose(D.col_range(0, D_rows.rows), D_rows);
 }
 
@@ -146,7 +150,7 @@ Slice Dense<T>::gradient_block(std::size_t block) const {
   template void dense_forward<T>(Activation, ConstMatrix<T>, const Occupied&, ConstMatrix<T>, const T*, \
                                  Matrix<T>, Matrix<T>);                                                 \
   template void dense_backward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, ConstMatrix<T>,           \
-                                  ConstMatrix<T>, Matrix<T>, Matrix<T>);                                \
+                                  ConstMatrix<T>, Matrix<T>, Matrix<T>, const T*);                      \
   template void dense_gradient<T>(ConstMatrix<T>, const Occupied&, ConstMatrix<T>, Matrix<T>,           \
                                   const Ahead<T>&);                                                     \
   template class Dense<T>;

@@ -13,10 +13,11 @@ template <class T>
 void dense_forward(Activation sigma, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> W, const T* b,
                    Matrix<T> A, Matrix<T> Z_next);
 
-// D = G_next ∘ σ', G = W D. D may be G_next; G may be no matrix.
+// D = G_next ∘ σ', G = W D. D may be G_next; G may be no matrix. With a gate, the Z of this layer, G is 0
+// unless that is positive: D of a layer below whose σ is relu.
 template <class T>
 void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> W, ConstMatrix<T> A,
-                    ConstMatrix<T> Z_next, Matrix<T> D, Matrix<T> G);
+                    ConstMatrix<T> Z_next, Matrix<T> D, Matrix<T> G, const T* gate = nullptr);
 
 // dW = Z D_rows, where D_rows(m, n_out) is Dᵀ. A row of ones in Z gives db: the column sums of D_rows.
 template <class T>
@@ -38,6 +39,8 @@ class Dense final : public Layer<T> {
   double flops() const override { return 2.0 * static_cast<double>(n_in_) * static_cast<double>(n_out_); }
 
   bool omits_zeros() const override;
+  bool is_gate() const override { return sigma_ == Activation::relu; }
+  bool gates_below() const override { return true; }
   void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
                const Pass<T>& pass) const override;
   void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>& pass) const override;

@@ -49,6 +49,11 @@ class Layer {
   // Whether it saves work to know which features of Z are zero.
   virtual bool omits_zeros() const { return false; }
 
+  // Whether σ' is 1 where Z_next is positive, else 0, and whether backward can see to that for the layer
+  // below.
+  virtual bool is_gate() const { return false; }
+  virtual bool gates_below() const { return false; }
+
   // Z_next(n_out, m) = σ(A), A = Wᵀ Z(n_in, m) + b. A has kept_rows() rows, or no data where no backward is
   // to follow.
   virtual void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
@@ -62,9 +67,9 @@ class Layer {
   // What backward leaves of each sample for gradient() to sum up.
   virtual std::size_t summed() const { return n_out(); }
 
-  // On entry G_next(n_out, m) is ∂ℓ/∂Z_next. On exit it holds D = G_next ∘ σ' and D_rows(m, summed()) the
-  // same turned round, or more; gradient() reads either; A may be written over; G(n_in, m), where asked for,
-  // is ∂ℓ/∂Z.
+  // On entry G_next(n_out, m) is ∂ℓ/∂Z_next, or already D where the layer above has seen to it. On exit it
+  // holds D = G_next ∘ σ' and D_rows(m, summed()) the same turned round, or more; gradient() reads either; A
+  // may be written over; G(n_in, m), where asked for, is ∂ℓ/∂Z.
   virtual void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
                         Matrix<T> D_rows, Matrix<T> G, const Pass<T>& pass) const = 0;
 

@@ -49,7 +49,9 @@ template <class T>
 void LayerNorm<T>::gradient(std::size_t, ConstMatrix<T> Z, const Occupied&, ConstMatrix<T>,
                             ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const {
   const Matrix<T> sums{dtheta_block, 1, parameters(), parameters()};
-  kernels<T>().product(true, Z.row_range(n_, 1), D_rows, nullptr, sums, {false, ahead});
+  ProductOptions<T> options;
+  options.ahead = ahead;
+  kernels<T>().product(true, Z.row_range(n_, 1), D_rows, nullptr, sums, options);
 }
 
 template class LayerNorm<float>;

@@ -139,11 +139,15 @@ LossSums Network<T>::loss(Workspace<T>& ws, std::size_t begin, std::size_t count
 template <class T>
 void Network<T>::backward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count,
                           const Pass<T>& pass, Slice layers) const {
+  bool gated = false;
   for (std::size_t i = layers.end; i-- > layers.begin;) {
+    Pass<T> here = in_layer(i, begin, pass);
+    here.gated_above = gated;
+    gated = i > layers.begin && layers_[i]->gates_below() && layers_[i - 1]->is_gate();
+    if (gated) here.gate_below = ws.Z[i].columns(begin, count).data;
     layers_[i]->backward(theta + offsets_[i], ws.A[i].columns(begin, count),
                          ws.Z[i + 1].columns(begin, count), ws.G[i + 1].columns(begin, count),
-                         ws.D_rows[i].view().row_range(begin, count), ws.G[i].columns(begin, count),
-                         in_layer(i, begin, pass));
+                         ws.D_rows[i].view().row_range(begin, count), ws.G[i].columns(begin, count), here);
   }
 }
 

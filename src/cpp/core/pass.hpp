@@ -25,6 +25,10 @@ struct Pass {
   std::size_t layer = 0;         // which one of the network
   std::size_t first_sample = 0;  // the place of the tile's first sample in the batch
   Occupied occupied = {};        // of the layer's Z, as far as it is known
+  // Of the way back. A relu's slope is 1 or 0, and the layer above has its Z[i+1] at hand: it may leave D[i]
+  // where G[i+1] is expected.
+  const T* gate_below = nullptr;  // the layer's Z, if G is to be 0 unless that is positive
+  bool gated_above = false;       // that has been done to G_next
 };
 
 template <class T>

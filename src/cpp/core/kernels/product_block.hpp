@@ -141,6 +141,8 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
   }
   for (; p < terms; ++p) term(0);
   const bool clamps = block.finishes && block.options->relu;
+  const T* const gate =
+      block.finishes && block.options->gate != nullptr ? block.options->gate + block.at : nullptr;
 #pragma GCC unroll 16
   for (std::size_t j = 0; j < rows; ++j) {
 #pragma GCC unroll 4
@@ -149,6 +151,11 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
 #pragma GCC unroll 4
       for (std::size_t s = 1; s < sums; ++s) total += c[s][j][v];
       if (clamps) total = total < V{} ? V{} : total;  // NaN stays
+      if (gate != nullptr) {
+        V z;
+        std::memcpy(&z, gate + j * block.C_stride + v * width, sizeof(V));
+        total = z > V{} ? total : V{};
+      }
       std::memcpy(C + j * C_stride + v * width, &total, sizeof(V));
     }
   }

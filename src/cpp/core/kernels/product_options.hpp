@@ -74,7 +74,8 @@ struct Occupied {
 
 template <class T>
 struct ProductOptions {
-  bool relu = false;  // C = max(C, 0)
+  bool relu = false;        // C = max(C, 0)
+  const T* gate = nullptr;  // of a matrix laid out like C: C is 0 unless that is positive there
   Ahead<T> ahead = {};
   Occupied terms = {};  // of B, its rows being features
   const std::uint32_t* rows_of_A =
