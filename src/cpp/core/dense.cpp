@@ -22,7 +22,7 @@ std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_on
   return std::min(n_in, std::max(fewest, rows / at_once * at_once));
 }
 
-// A row of dW of up to so many weights, of 4 bytes each, leaves lanes of a vector empty.
+// A row of dW of up to so many weights leaves lanes of a vector empty.
 constexpr std::size_t widest_thin = 10;
 
 // To look for zeros among the features takes about as long as so many outputs take of what it may save.
@@ -94,7 +94,7 @@ Dense<T>::Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias
 
 template <class T>
 bool Dense<T>::is_thin() const {
-  return n_out_ <= (sizeof(T) == 4 ? widest_thin : widest_thin / 2);
+  return n_out_ <= widest_thin;
 }
 
 template <class T>
