@@ -32,7 +32,7 @@ LEVELS = [
     ["matrix"],
     ["blas", "elementary", "activation", "loss", "optimizer", "source", "threads"],
     ["kernels/simd", "kernels/product_options", "kernels/shares"],
-    ["pass", "kernels/elementary", "kernels/product_block", "kernels/threefry"],
+    ["pass", "kernels/elementary", "kernels/product_block", "kernels/threefry", "kernels/transpose"],
     [
         "kernels/activation",
         "kernels/batch_normalisation",
@@ -44,7 +44,6 @@ LEVELS = [
         "kernels/optimizer",
         "kernels/product",
         "kernels/row_product",
-        "kernels/transpose",
     ],
     ["kernels/kernels"],
     ["layer", "occupied"],
