@@ -65,12 +65,17 @@ class ChosenTerms {
 };
 
 // One row of blocks: all columns of C, two vectors at a time. What is left over takes the narrowest vector
-// that holds it, since half a vector costs half as much where it does not cost less.
+// that holds it, since half a vector costs half as much where it does not cost less, and shares the entries
+// of A with a whole one if it can: alone it would wait for them.
 template <class T, bool p_along_rows>
 void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
                      const ChosenTerms<T>* chosen) {
-  constexpr std::size_t half = vector_bytes >= 32 ? vector_bytes / 2 : vector_bytes;
-  constexpr std::size_t quarter = vector_bytes >= 64 ? vector_bytes / 4 : half;
+  constexpr std::size_t half_bytes = vector_bytes >= 32 ? vector_bytes / 2 : vector_bytes;
+  constexpr std::size_t quarter_bytes = vector_bytes >= 64 ? vector_bytes / 4 : half_bytes;
+  using Whole = Vector<T>;
+  using Half = VectorOf<T, half_bytes>;
+  using Quarter = VectorOf<T, quarter_bytes>;
+  constexpr std::size_t whole = lanes<T>, half = half_bytes / sizeof(T), quarter = quarter_bytes / sizeof(T);
   std::size_t col = 0;
   const auto advance = [&](std::size_t n) {
     block.B += n;
@@ -85,18 +90,29 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
       block.chosen = chosen->of_column(col);
       block.terms = chosen->count_of_column(col);
     }
-    if (cols > lanes<T> + half / sizeof(T)) {
-      product_block_of<T, Vector<T>, 2, p_along_rows>(rows, block);
-      advance(2 * lanes<T>);
-    } else if (cols > half / sizeof(T) || half == vector_bytes) {
-      product_block_of<T, Vector<T>, 1, p_along_rows>(rows, block);
-      advance(lanes<T>);
-    } else if (cols > quarter / sizeof(T) || quarter == half) {
-      product_block_of<T, VectorOf<T, half>, 1, p_along_rows>(rows, block);
-      advance(half / sizeof(T));
+    if constexpr (quarter < half) {
+      if (cols > whole && cols <= whole + quarter) {
+        product_block_of<T, Whole, Quarter, p_along_rows>(rows, block);
+        return;
+      }
+      if (cols > 2 * whole && cols <= 2 * whole + quarter && chosen == nullptr) {
+        product_block_of<T, Whole, NoVector, p_along_rows>(rows, block);
+        advance(whole);
+        continue;
+      }
+    }
+    if (cols > whole + half) {
+      product_block_of<T, Whole, Whole, p_along_rows>(rows, block);
+      advance(2 * whole);
+    } else if (cols > half || half == whole) {
+      product_block_of<T, Whole, NoVector, p_along_rows>(rows, block);
+      advance(whole);
+    } else if (cols > quarter || quarter == half) {
+      product_block_of<T, Half, NoVector, p_along_rows>(rows, block);
+      advance(half);
     } else {
-      product_block_of<T, VectorOf<T, quarter>, 1, p_along_rows>(rows, block);
-      advance(quarter / sizeof(T));
+      product_block_of<T, Quarter, NoVector, p_along_rows>(rows, block);
+      advance(quarter);
     }
   }
 }

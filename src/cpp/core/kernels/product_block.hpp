@@ -10,6 +10,13 @@ namespace {
 // A block is so many rows by one or two vectors: as many as the instruction set has room for.
 constexpr std::size_t most_rows = vector_bytes == 64 ? 14 : 6;
 
+// What stands for the second vector where there is one only.
+struct NoVector {};
+template <class V>
+constexpr bool is_vector = !std::is_same_v<V, NoVector>;
+template <class T, class V>
+constexpr std::size_t width_of = is_vector<V> ? sizeof(V) / sizeof(T) : 0;
+
 // An FMA is finished after 4 cycles: with fewer sums than that they would wait for one another, so even and
 // odd p are summed apart.
 template <std::size_t rows, std::size_t vectors>
@@ -33,7 +40,7 @@ struct ProductBlock {
   bool finishes;                // no terms come after these
   T* C;
   std::size_t C_stride;
-  std::size_t C_cols;  // that are stored: at most vectors · lanes
+  std::size_t C_cols;  // that are stored: at most as many as the vectors hold
   const ProductOptions<T>* options;
   std::size_t at;      // where the block begins, counted from C's first entry
   const T* later;      // what is read of A in some time: it is asked for a row further with each term
@@ -48,32 +55,43 @@ __attribute__((noinline)) void copy_part(const T* from, std::size_t from_stride,
   }
 }
 
-// V is a vector of T, of the width of the registers or narrower. Not inlined: among the variables of its
-// callers GCC keeps some of the sums in memory.
-template <class T, class V, std::size_t rows, std::size_t vectors, bool p_along_rows>
+template <class V, class T>
+inline void read(V& v, const T* p) {
+  if constexpr (is_vector<V>) std::memcpy(&v, p, sizeof(V));
+}
+
+template <class V, class T>
+inline void write(T* p, const V& v) {
+  if constexpr (is_vector<V>) std::memcpy(p, &v, sizeof(V));
+}
+
+// V and W are the vectors of a row of the block, of the width of the registers or narrower; W may be none.
+// Not inlined: among the variables of its callers GCC keeps some of the sums in memory.
+template <class T, class V, class W, std::size_t rows, bool p_along_rows>
 __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
-  constexpr std::size_t sums = chains<rows, vectors>;
-  constexpr std::size_t width = sizeof(V) / sizeof(T);
+  constexpr std::size_t sums = chains < rows, is_vector<W> ? 2 : 1 > ;
+  constexpr std::size_t second = width_of<T, V>;  // where W begins
   // A block that reaches beyond C goes by way of an array of its own size.
-  constexpr std::size_t block_cols = vectors * width;
+  constexpr std::size_t block_cols = second + width_of<T, W>;
   const bool whole = block.C_cols >= block_cols;
   alignas(V) T part[rows * block_cols];
   T* const C = whole ? block.C : part;
   const std::size_t C_stride = whole ? block.C_stride : block_cols;
-  V c[sums][rows][vectors] = {};
+  V c[sums][rows] = {};
+  W d[sums][rows] = {};
   if (block.continues) {
     if (!whole) copy_part(block.C, block.C_stride, part, block_cols, rows, block.C_cols);
+    const T* row = C;
 #pragma GCC unroll 16
-    for (std::size_t j = 0; j < rows; ++j) {
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < vectors; ++v)
-        std::memcpy(&c[0][j][v], C + j * C_stride + v * width, sizeof(V));
+    for (std::size_t j = 0; j < rows; ++j, row += C_stride) {
+      read(c[0][j], row);
+      read(d[0][j], row + second);
     }
   } else if (block.init != nullptr) {
 #pragma GCC unroll 16
     for (std::size_t j = 0; j < rows; ++j) {
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < vectors; ++v) c[0][j][v] = block.init[j] - V{};
+      c[0][j] = block.init[j] - V{};
+      if constexpr (is_vector<W>) d[0][j] = block.init[j] - W{};
     }
   }
   const T* a = block.A;
@@ -81,14 +99,15 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
   const T* later = block.later;
   const std::size_t A_stride = block.A_stride, B_stride = block.B_stride;
   const auto term = [&](std::size_t s) __attribute__((always_inline)) {
-    V bs[vectors];
-#pragma GCC unroll 4
-    for (std::size_t v = 0; v < vectors; ++v) std::memcpy(&bs[v], b + v * width, sizeof(V));
+    V b_first;
+    W b_second;
+    read(b_first, b);
+    read(b_second, b + second);
 #pragma GCC unroll 16
     for (std::size_t j = 0; j < rows; ++j) {
       const T x = p_along_rows ? a[j * A_stride] : a[j];
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < vectors; ++v) c[s][j][v] += x * bs[v];
+      c[s][j] += x * b_first;
+      if constexpr (is_vector<W>) d[s][j] += x * b_second;
     }
     if constexpr (!p_along_rows) {
       ask_for(later);
@@ -126,8 +145,8 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
       for (std::size_t j = 0; j < rows; ++j) {
         for (std::size_t i = 0; i < n_companions; ++i) {
           const T* entry = companions.first_entries[i] + block.at + j * block.C_stride;
-#pragma GCC unroll 4
-          for (std::size_t v = 0; v < vectors; ++v) ask_for(entry + v * width);
+          ask_for(entry);
+          if constexpr (is_vector<W>) ask_for(entry + second);
         }
         const std::size_t end = terms * (j + 1) / rows;
         if (block.upcoming != nullptr) block.upcoming->ask(end / terms_a_line - p / terms_a_line);
@@ -140,35 +159,50 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     for (std::size_t s = 0; s < sums; ++s) term(s);
   }
   for (; p < terms; ++p) term(0);
-  const bool clamps = block.finishes && block.options->relu;
-  const T* const gate =
-      block.finishes && block.options->gate != nullptr ? block.options->gate + block.at : nullptr;
 #pragma GCC unroll 16
   for (std::size_t j = 0; j < rows; ++j) {
 #pragma GCC unroll 4
-    for (std::size_t v = 0; v < vectors; ++v) {
-      V total = c[0][j][v];
-#pragma GCC unroll 4
-      for (std::size_t s = 1; s < sums; ++s) total += c[s][j][v];
-      if (clamps) total = total < V{} ? V{} : total;  // NaN stays
-      if (gate != nullptr) {
-        V z;
-        std::memcpy(&z, gate + j * block.C_stride + v * width, sizeof(V));
-        total = z > V{} ? total : V{};
-      }
-      std::memcpy(C + j * C_stride + v * width, &total, sizeof(V));
+    for (std::size_t s = 1; s < sums; ++s) {
+      c[0][j] += c[s][j];
+      if constexpr (is_vector<W>) d[0][j] += d[s][j];
     }
+  }
+  if constexpr (p_along_rows) {
+    if (block.finishes && block.options->gate != nullptr) {
+      const T* gate = block.options->gate + block.at;
+#pragma GCC unroll 16
+      for (std::size_t j = 0; j < rows; ++j, gate += block.C_stride) {
+        V z_first;
+        W z_second;
+        read(z_first, gate);
+        read(z_second, gate + second);
+        c[0][j] = z_first > V{} ? c[0][j] : V{};
+        if constexpr (is_vector<W>) d[0][j] = z_second > W{} ? d[0][j] : W{};
+      }
+    }
+  } else if (block.finishes && block.options->relu) {  // NaN stays
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < rows; ++j) {
+      c[0][j] = c[0][j] < V{} ? V{} : c[0][j];
+      if constexpr (is_vector<W>) d[0][j] = d[0][j] < W{} ? W{} : d[0][j];
+    }
+  }
+  T* row = C;
+#pragma GCC unroll 16
+  for (std::size_t j = 0; j < rows; ++j, row += C_stride) {
+    write(row, c[0][j]);
+    write(row + second, d[0][j]);
   }
   if (!whole) copy_part(part, block_cols, block.C, block.C_stride, rows, block.C_cols);
 }
 
-template <class T, class V, std::size_t vectors, bool p_along_rows>
+template <class T, class V, class W, bool p_along_rows>
 void product_block_of(std::size_t rows, const ProductBlock<T>& block) {
   static_assert(most_rows <= 14);
   switch (rows) {
-#define BACKSWEEP_CASE(n)                                                                      \
-  case n:                                                                                      \
-    if constexpr (n <= most_rows) return product_block<T, V, n, vectors, p_along_rows>(block); \
+#define BACKSWEEP_CASE(n)                                                                \
+  case n:                                                                                \
+    if constexpr (n <= most_rows) return product_block<T, V, W, n, p_along_rows>(block); \
     break;
     BACKSWEEP_CASE(1)
     BACKSWEEP_CASE(2)

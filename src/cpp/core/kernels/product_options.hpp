@@ -74,8 +74,8 @@ struct Occupied {
 
 template <class T>
 struct ProductOptions {
-  bool relu = false;        // C = max(C, 0)
-  const T* gate = nullptr;  // of a matrix laid out like C: C is 0 unless that is positive there
+  bool relu = false;        // where j goes along the rows of A: C = max(C, 0)
+  const T* gate = nullptr;  // where p does: C is 0 unless this, laid out like it, is positive
   Ahead<T> ahead = {};
   Occupied terms = {};  // of B, its rows being features
   const std::uint32_t* rows_of_A =
