@@ -32,6 +32,9 @@ constexpr std::size_t terms_ahead = 48;
 constexpr std::size_t bytes_of_long_row = 4096;
 constexpr std::size_t vectors_worth_a_copy = 4;
 
+// Of more bytes than that C does not stay in the second-level cache from one part of the terms to the next.
+constexpr std::size_t bytes_that_stay = 1u << 19;
+
 // The terms of a part that are not zero, for every two vectors of columns.
 template <class T>
 class ChosenTerms {
@@ -68,14 +71,15 @@ class ChosenTerms {
 // that holds it, since half a vector costs half as much where it does not cost less, and shares the entries
 // of A with a whole one if it can: alone it would wait for them.
 template <class T, bool p_along_rows>
-void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
-                     const ChosenTerms<T>* chosen) {
+void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols, const ChosenTerms<T>* chosen,
+                     bool asks_for_C) {
   constexpr std::size_t half_bytes = vector_bytes >= 32 ? vector_bytes / 2 : vector_bytes;
   constexpr std::size_t quarter_bytes = vector_bytes >= 64 ? vector_bytes / 4 : half_bytes;
   using Whole = Vector<T>;
   using Half = VectorOf<T, half_bytes>;
   using Quarter = VectorOf<T, quarter_bytes>;
   constexpr std::size_t whole = lanes<T>, half = half_bytes / sizeof(T), quarter = quarter_bytes / sizeof(T);
+  const T* const next_rows = block.C + rows * block.C_stride;
   std::size_t col = 0;
   const auto advance = [&](std::size_t n) {
     block.B += n;
@@ -102,6 +106,7 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
       }
     }
     if (cols > whole + half) {
+      if (asks_for_C) block.next = cols > 2 * whole ? block.C + 2 * whole : next_rows;
       product_block_of<T, Whole, Whole, p_along_rows>(rows, block);
       advance(2 * whole);
     } else if (cols > half || half == whole) {
@@ -120,7 +125,10 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
 // The entries of A for one row of blocks, side by side.
 template <class T>
 struct Panel {
-  alignas(cache_line) T entries[terms_at_a_time * most_rows];
+  // A row takes an odd number of cache lines, lest all fall into a few sets of the first-level cache.
+  static constexpr std::size_t stride = terms_at_a_time + cache_line / sizeof(T);
+
+  alignas(cache_line) T entries[stride * most_rows];
   const unsigned char* next[most_rows];
   Upcoming upcoming;
 
@@ -133,8 +141,7 @@ struct Panel {
   // Where p goes along the rows of A: those that `chosen` names, or the first.
   void copy_rows(ConstMatrix<T> A, Share terms, Share rows, const std::uint32_t* chosen) {
     for (std::size_t j = 0; j < rows.size; ++j) {
-      std::memcpy(entries + j * terms.size, address(A, terms, rows.begin + j, chosen),
-                  terms.size * sizeof(T));
+      std::memcpy(entries + j * stride, address(A, terms, rows.begin + j, chosen), terms.size * sizeof(T));
     }
   }
 
@@ -157,6 +164,7 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
   Panel<T> panel;
   ChosenTerms<T> chosen;
   const bool omits = !p_along_rows && options.terms;
+  const bool asks_for_C = parts.count() > 1 && C.rows * C.stride * sizeof(T) > bytes_that_stay;
   for (std::size_t part = 0; part < parts.count(); ++part) {
     const Share terms = parts[part];
     if (omits) chosen.find(options.terms, terms, first_col, C.cols);
@@ -178,15 +186,16 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
                             &options,
                             first_col + rows.begin * C.stride,
                             a + terms_ahead * A.stride + rows.size - 1,
+                            nullptr,
                             options.ahead.upcoming};
       if (copies) {
         panel.copy_rows(A, terms, rows, options.rows_of_A);
         block.A = panel.entries;
-        block.A_stride = terms.size;
+        block.A_stride = panel.stride;
         if (n + 1 < blocks.count())
           block.upcoming = panel.next_rows(A, terms, blocks[n + 1], options.rows_of_A);
       }
-      product_of_rows<T, p_along_rows>(rows.size, block, C.cols, omits ? &chosen : nullptr);
+      product_of_rows<T, p_along_rows>(rows.size, block, C.cols, omits ? &chosen : nullptr, asks_for_C);
     }
   }
 }

@@ -44,6 +44,7 @@ struct ProductBlock {
   const ProductOptions<T>* options;
   std::size_t at;      // where the block begins, counted from C's first entry
   const T* later;      // what is read of A in some time: it is asked for a row further with each term
+  const T* next;       // the block of C after this one, if it is to be asked for
   Upcoming* upcoming;  // what is asked for beside that; null: nothing
 };
 
@@ -141,12 +142,16 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     // once it would fill the queue of what memory owes, and the block wait for it.
     const Companions<T>& companions = block.options->ahead.companions;
     const std::size_t n_companions = block.finishes ? companions.count : 0;
-    if (n_companions > 0 || block.upcoming != nullptr) {
+    if (n_companions > 0 || block.upcoming != nullptr || block.next != nullptr) {
       for (std::size_t j = 0; j < rows; ++j) {
         for (std::size_t i = 0; i < n_companions; ++i) {
           const T* entry = companions.first_entries[i] + block.at + j * block.C_stride;
           ask_for(entry);
           if constexpr (is_vector<W>) ask_for(entry + second);
+        }
+        if (block.next != nullptr) {
+          ask_for(block.next + j * block.C_stride);
+          if constexpr (is_vector<W>) ask_for(block.next + j * block.C_stride + second);
         }
         const std::size_t end = terms * (j + 1) / rows;
         if (block.upcoming != nullptr) block.upcoming->ask(end / terms_a_line - p / terms_a_line);
