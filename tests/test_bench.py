@@ -166,6 +166,16 @@ def test_an_error_of_a_percent_in_the_learning_rate_is_seen(name):
     assert shares[0] < 1 < shares[1]
 
 
+def test_what_a_deep_network_makes_of_rounding_is_not_called_wrong():
+    w = WORKLOADS["depth-16"]
+    (figure,) = Race([PEERS["NumPy"]], TINY).run(w)
+    assert (figure.status, figure.reason) == (TIMED, "")
+    nudged = dataclasses.replace(w, nudge=1e-5).parameters()
+    pairs = zip(sum(nudged, ()), sum(w.parameters(), ()), strict=True)
+    shares = [np.abs(a / b - 1) for a, b in pairs]
+    assert all(np.allclose(share, 1e-5, rtol=0.02, atol=0) for share in shares)
+
+
 def test_another_shape_or_a_value_that_is_not_finite_is_infinitely_far():
     a, b = np.ones((2, 3)), np.ones(3)
     assert agreement.distance([a, b], [a, b]) == 0

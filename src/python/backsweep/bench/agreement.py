@@ -26,19 +26,31 @@ def distance(got: list[Array], want: list[Array]) -> float:
     return apart if np.isfinite(apart) else np.inf
 
 
-def limit(w: AnyWorkload, want: list[Array], start: list[Array], optimizer: str | None) -> float:
+def rounding(w: AnyWorkload) -> float:
+    """The share r by which a right float32 program's entries err: they are sums, through all layers, of many terms."""
+    return LAMBDA * float(np.sqrt(w.longest_sum)) * UNIT
+
+
+def limit(
+    w: AnyWorkload, want: list[Array], start: list[Array], optimizer: str | None, nudged: list[Array] | None = None
+) -> float:
     """How far a right float32 program may be from the reference, as a share of `size`.
 
-    Entries are sums, through all layers, of so many terms: they err by a share r. A step rounds each parameter once
-    more. And a share of about r of all samples and units comes out on the other side of relu's kink, in any float32
-    program: each adds or takes one of the contributions to a gradient, and the norm of them all is about √r of its.
+    Entries err by a share r. A step rounds each parameter once more. And a share of about r of all samples and units
+    comes out on the other side of relu's kink, in any float32 program: each adds or takes one of the contributions to
+    a gradient, and the norm of them all is about √r of its.
 
     Adam makes a whole step of the smallest gradient, so one sample at a kink can turn all weights of a unit that few
     others reach. Its check is coarse, and tells another formula, not rounding.
+
+    In a deep network what one layer rounds the next ones enlarge. There the reference itself says what rounding
+    explains: `nudged` is what it makes of parameters that start a share r away.
     """
+    if nudged is not None:
+        return max(limit(w, want, start, optimizer), distance(nudged, want) / size(want, start))
     if optimizer == "adam":
         return ADAM
-    r = LAMBDA * float(np.sqrt(w.longest_sum)) * UNIT
+    r = rounding(w)
     if optimizer is None:
         return r
     return r + float(np.sqrt(r)) + STEPS * UNIT * norm(start) / size(want, start)

@@ -32,19 +32,21 @@ class Worker:
         self.w = restored(workload)
         self.threads = threads
 
-    def check(self, optimizer: str | None, reference: str | None) -> dict[str, float]:
-        """Write the peer's results to `reference` if it is not there, else compare them with what is."""
+    def check(self, optimizer: str | None, reference: str | None, nudged: str | None = None) -> dict[str, float]:
+        """Write the peer's results to `reference` if it is not there, else compare them with what is.
+
+        `nudged` has what the reference makes of another start, to tell what rounding explains.
+        """
         results = self._results(optimizer)
         assert reference is not None
         if not os.path.exists(reference):
             np.savez(reference, *results)
             return {}
         start = [] if optimizer is None else [array for pair in self.w.parameters() for array in pair]
-        with np.load(reference) as arrays:
-            want = [arrays[name] for name in arrays.files]
+        want = _arrays(reference)
         return {
             "difference": agreement.distance(results, want) / agreement.size(want, start),
-            "limit": agreement.limit(self.w, want, start, optimizer),
+            "limit": agreement.limit(self.w, want, start, optimizer, _arrays(nudged) if nudged else None),
         }
 
     def _results(self, optimizer: str | None) -> list[Array]:
@@ -87,6 +89,11 @@ class Worker:
         for _ in range(self.calls):
             forward()
         return {"seconds": (time.perf_counter() - started) / self.calls}
+
+
+def _arrays(file: str) -> list[Array]:
+    with np.load(file) as arrays:
+        return [arrays[name] for name in arrays.files]
 
 
 def requests() -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,12 +19,13 @@ MOST_STEPS_IN_A_TURN = 1000
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, and so many rows at a time."""
+    """A network, and so many rows at a time. Its parameters start a share `nudge` away from where they should."""
 
     name: str
     group: str
     widths: tuple[int, ...]
     batch_size: int
+    nudge: float = field(default=0.0, kw_only=True)
 
     @property
     def network(self) -> str:
@@ -43,13 +44,17 @@ class Workload:
     def parameters(self) -> list[tuple[Array, Array]]:
         """The initial W and b of each layer, the same for every peer. No b is 0: zeros would hide faults."""
         rng = np.random.default_rng(1)
-        return [
+        pairs: list[tuple[Array, Array]] = [
             (
                 rng.standard_normal((n_in, n_out), dtype=np.float32) * np.float32(n_in**-0.5),
                 rng.standard_normal(n_out, dtype=np.float32) * np.float32(0.1),
             )
             for n_in, n_out in zip(self.widths, self.widths[1:], strict=False)
         ]
+        if self.nudge:
+            for array in (array for pair in pairs for array in pair):
+                array *= 1 + rng.choice(np.array([-self.nudge, self.nudge], np.float32), array.shape)
+        return pairs
 
     def rows(self, m: int) -> Array:
         """X (m, n_0), random."""
