@@ -10,6 +10,8 @@ namespace {
 // A block of dW of about this many weights stays in a core's second-level cache until it is used, and gives
 // a product large enough to run at full speed.
 constexpr std::size_t weights_in_block = 8192;
+// A layer of more weights than that comes in two blocks at least, for as many threads.
+constexpr std::size_t weights_of_one_block = 4096;
 // Each block reads all of D: where a row of D is so long that it comes from beyond the caches, larger blocks
 // read it less often.
 constexpr std::size_t outputs_of_wide = 2048;
@@ -19,7 +21,9 @@ constexpr std::size_t rows_in_block_of_wide = 98;
 std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_once) {
   const std::size_t fewest = (11 + at_once) / at_once * at_once;
   const std::size_t rows = n_out >= outputs_of_wide ? rows_in_block_of_wide : weights_in_block / n_out;
-  return std::min(n_in, std::max(fewest, rows / at_once * at_once));
+  const std::size_t half = ((n_in + 1) / 2 + at_once - 1) / at_once * at_once;
+  const std::size_t most = n_in * n_out > weights_of_one_block ? half : n_in;
+  return std::min({n_in, most, std::max(fewest, rows / at_once * at_once)});
 }
 
 // A row of dW of up to so many weights leaves lanes of a vector empty.

@@ -181,18 +181,6 @@ inline bool any_lane(V holds) {
   return any != 0;
 }
 
-// The sum of the lanes, as a tree.
-template <class T>
-inline T sum_of_lanes(Vector<T> v) {
-  T entries[lanes<T>];
-  store(entries, v);
-#pragma GCC unroll 4
-  for (std::size_t half = lanes<T> / 2; half > 0; half /= 2) {
-    for (std::size_t l = 0; l < half; ++l) entries[l] += entries[l + half];
-  }
-  return entries[0];
-}
-
 template <class T>
 inline Vector<T> larger(Vector<T> a, Vector<T> b) {
   return a > b ? a : b;
