@@ -20,7 +20,7 @@ from typing import Any
 from backsweep.bench import agreement
 from backsweep.bench.machine import on_cores
 from backsweep.bench.peers import OURS, REFERENCE, Peer
-from backsweep.bench.process import PeerError, PeerProcess, PeerProcesses
+from backsweep.bench.process import PeerError, PeerProcesses
 from backsweep.bench.workloads import AnyWorkload
 
 Say = Callable[[str], object]
@@ -162,14 +162,12 @@ class Race:
         figure.memory = process.ask("load", patience, share=self.settings.share)["memory"]
         for optimizer in agreement.checks(w):
             results = str(folder / f"{optimizer}.npz")
-            if not os.path.exists(results):
-                _judge(processes.of(REFERENCE), optimizer, results, arguments)
+            _judge(processes, optimizer, results, arguments)
             answer = process.ask("check", patience, optimizer=optimizer, reference=results)
             if not answer["difference"] <= answer["limit"]:
                 nudged = str(folder / f"{optimizer}-nudged.npz")
-                if not os.path.exists(nudged):
-                    elsewhere = dataclasses.asdict(dataclasses.replace(w, nudge=agreement.rounding(w)))
-                    _judge(processes.of(REFERENCE), optimizer, nudged, {**arguments, "workload": elsewhere})
+                elsewhere = dataclasses.asdict(dataclasses.replace(w, nudge=agreement.rounding(w)))
+                _judge(processes, optimizer, nudged, {**arguments, "workload": elsewhere})
                 answer = process.ask("check", patience, optimizer=optimizer, reference=results, nudged=nudged)
             difference, limit = answer["difference"], answer["limit"]
             # Of two checks the one is kept that comes nearer to its limit.
@@ -204,8 +202,11 @@ class Race:
             figure.turns += len(seconds)
 
 
-def _judge(process: PeerProcess, optimizer: str | None, results: str, arguments: dict[str, Any]) -> None:
-    """Have the reference write its results there."""
+def _judge(processes: PeerProcesses, optimizer: str | None, results: str, arguments: dict[str, Any]) -> None:
+    """Have the reference write its results there, unless it has."""
+    if os.path.exists(results):
+        return
+    process = processes.of(REFERENCE)
     try:
         process.ask("start", None, module=REFERENCE.module, **arguments)
         process.ask("check", None, optimizer=optimizer, reference=results)
