@@ -32,7 +32,8 @@ LEVELS = [
     ["matrix"],
     ["blas", "elementary", "activation", "loss", "optimizer", "source", "threads"],
     ["kernels/simd", "kernels/product_options", "kernels/shares"],
-    ["pass", "kernels/elementary", "kernels/product_block", "kernels/threefry", "kernels/transpose"],
+    ["pass", "kernels/elementary", "kernels/panels", "kernels/threefry", "kernels/transpose"],
+    ["kernels/product_block"],
     [
         "kernels/activation",
         "kernels/batch_normalisation",

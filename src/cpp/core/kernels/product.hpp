@@ -18,19 +18,19 @@
 namespace backsweep {
 namespace {
 
-// So many terms at a time that their rows of B, two vectors wide, stay in the first-level cache or near it
-// while all rows of C go by.
-constexpr std::size_t terms_at_a_time = 256;
 // So many vectors of a row of C at a time that as many rows of B stay in the second-level cache.
 constexpr std::size_t vectors_at_a_time = 32;
 // Steps from row to row of A that the processor does not foresee: it is told so many terms before of the last
 // entry that a block reads of a row. The line of the first is there, from the block before.
 constexpr std::size_t terms_ahead = 48;
 
-// Rows of A that lie so many bytes apart fall into a few sets of the first-level cache. Where p goes along
-// them, those of a block are copied side by side if so many vectors of B share them.
+// Where p goes along rows of A that lie so many bytes apart, those of a block are copied side by side if so
+// many vectors of B share them.
 constexpr std::size_t bytes_of_long_row = 4096;
 constexpr std::size_t vectors_worth_a_copy = 4;
+// Where j goes along them each row gives a few entries only.
+constexpr std::size_t bytes_of_row_for_panels = 2049;
+constexpr std::size_t vectors_worth_panels = 8;
 
 // Of more bytes than that C does not stay in the second-level cache from one part of the terms to the next.
 constexpr std::size_t bytes_that_stay = 1u << 19;
@@ -122,37 +122,6 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
   }
 }
 
-// The entries of A for one row of blocks, side by side.
-template <class T>
-struct Panel {
-  // A row takes an odd number of cache lines, lest all fall into a few sets of the first-level cache.
-  static constexpr std::size_t stride = terms_at_a_time + cache_line / sizeof(T);
-
-  alignas(cache_line) T entries[stride * most_rows];
-  const unsigned char* next[most_rows];
-  Upcoming upcoming;
-
-  static const unsigned char* address(ConstMatrix<T> A, Share terms, std::size_t row,
-                                      const std::uint32_t* chosen) {
-    const T* first = A.row(chosen == nullptr ? row : chosen[row]) + terms.begin;
-    return reinterpret_cast<const unsigned char*>(first);
-  }
-
-  // Where p goes along the rows of A: those that `chosen` names, or the first.
-  void copy_rows(ConstMatrix<T> A, Share terms, Share rows, const std::uint32_t* chosen) {
-    for (std::size_t j = 0; j < rows.size; ++j) {
-      std::memcpy(entries + j * stride, address(A, terms, rows.begin + j, chosen), terms.size * sizeof(T));
-    }
-  }
-
-  // Those that are copied next are asked for while these are read.
-  Upcoming* next_rows(ConstMatrix<T> A, Share terms, Share rows, const std::uint32_t* chosen) {
-    for (std::size_t j = 0; j < rows.size; ++j) next[j] = address(A, terms, rows.begin + j, chosen);
-    upcoming = {next, rows.size, terms.size * sizeof(T)};
-    return &upcoming;
-  }
-};
-
 // Rows of B are readable to the end of the vector that holds their last entry.
 template <class T, bool p_along_rows>
 void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C, std::size_t first_col,
@@ -161,12 +130,17 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
   const bool copies =
       p_along_rows && (options.rows_of_A != nullptr || (A.stride * sizeof(T) >= bytes_of_long_row &&
                                                         C.cols >= vectors_worth_a_copy * lanes<T>));
-  Panel<T> panel;
+  RowPanel<T> panel;
+  const bool packs = !p_along_rows && C.rows > most_rows && A.stride * sizeof(T) >= bytes_of_row_for_panels &&
+                     C.cols >= vectors_worth_panels * lanes<T>;
+  const std::size_t blocks_in_row = (C.cols + 2 * lanes<T> - 1) / (2 * lanes<T>);
+  ColumnPanels<T> panels(A, blocks, blocks_in_row * blocks[blocks.count() - 1].size);
   ChosenTerms<T> chosen;
   const bool omits = !p_along_rows && options.terms;
   const bool asks_for_C = parts.count() > 1 && C.rows * C.stride * sizeof(T) > bytes_that_stay;
   for (std::size_t part = 0; part < parts.count(); ++part) {
     const Share terms = parts[part];
+    if (packs) panels.begin(terms);
     if (omits) chosen.find(options.terms, terms, first_col, C.cols);
     for (std::size_t n = 0; n < blocks.count(); ++n) {
       const Share rows = blocks[n];
@@ -187,13 +161,19 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
                             first_col + rows.begin * C.stride,
                             a + terms_ahead * A.stride + rows.size - 1,
                             nullptr,
-                            options.ahead.upcoming};
+                            options.ahead.upcoming,
+                            nullptr};
       if (copies) {
         panel.copy_rows(A, terms, rows, options.rows_of_A);
         block.A = panel.entries;
         block.A_stride = panel.stride;
         if (n + 1 < blocks.count())
           block.upcoming = panel.next_rows(A, terms, blocks[n + 1], options.rows_of_A);
+      }
+      if (packs) {
+        block.A = block.later = panels.panel(n);
+        block.A_stride = panels.stride;
+        block.panels = panels.upcoming();
       }
       product_of_rows<T, p_along_rows>(rows.size, block, C.cols, omits ? &chosen : nullptr, asks_for_C);
     }

@@ -1,14 +1,12 @@
 // The innermost loops of a product: the block of C that is held in registers. See product.hpp.
 #pragma once
 
+#include "core/kernels/panels.hpp"
 #include "core/kernels/product_options.hpp"
 #include "core/kernels/simd.hpp"
 
 namespace backsweep {
 namespace {
-
-// A block is so many rows by one or two vectors: as many as the instruction set has room for.
-constexpr std::size_t most_rows = vector_bytes == 64 ? 14 : 6;
 
 // What stands for the second vector where there is one only.
 struct NoVector {};
@@ -26,6 +24,8 @@ constexpr std::size_t chains = rows * vectors >= 8   ? 1
 
 // One line of what comes later is asked for in the time of so many terms.
 constexpr std::size_t terms_a_line = 4;
+// And the vectors of B so many terms before: the processor does not foresee rows that lie far apart.
+constexpr std::size_t terms_ahead_of_B = 10;
 
 template <class T>
 struct ProductBlock {
@@ -46,6 +46,7 @@ struct ProductBlock {
   const T* later;      // what is read of A in some time: it is asked for a row further with each term
   const T* next;       // the block of C after this one, if it is to be asked for
   Upcoming* upcoming;  // what is asked for beside that; null: nothing
+  UpcomingPanels<T>* panels;  // what is copied meanwhile, where j goes along the rows of A; null: nothing
 };
 
 template <class T>
@@ -104,6 +105,8 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     W b_second;
     read(b_first, b);
     read(b_second, b + second);
+    ask_for(b + terms_ahead_of_B * B_stride);
+    if constexpr (block_cols * sizeof(T) > cache_line) ask_for(b + terms_ahead_of_B * B_stride + second);
 #pragma GCC unroll 16
     for (std::size_t j = 0; j < rows; ++j) {
       const T x = p_along_rows ? a[j * A_stride] : a[j];
@@ -138,11 +141,12 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     }
   }
   if constexpr (sums == 1) {
-    // What comes later is asked for in the course of the terms, a part with each row of the block: all at
-    // once it would fill the queue of what memory owes, and the block wait for it.
+    // What comes later is asked for or copied in the course of the terms, a part with each row of the block:
+    // all at once it would fill the queue of what memory owes, and the block wait for it.
     const Companions<T>& companions = block.options->ahead.companions;
     const std::size_t n_companions = block.finishes ? companions.count : 0;
-    if (n_companions > 0 || block.upcoming != nullptr || block.next != nullptr) {
+    const bool copies = !p_along_rows && block.panels != nullptr;
+    if (n_companions > 0 || block.upcoming != nullptr || block.next != nullptr || copies) {
       for (std::size_t j = 0; j < rows; ++j) {
         for (std::size_t i = 0; i < n_companions; ++i) {
           const T* entry = companions.first_entries[i] + block.at + j * block.C_stride;
@@ -152,6 +156,9 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
         if (block.next != nullptr) {
           ask_for(block.next + j * block.C_stride);
           if constexpr (is_vector<W>) ask_for(block.next + j * block.C_stride + second);
+        }
+        if constexpr (!p_along_rows) {
+          if (copies) block.panels->step();
         }
         const std::size_t end = terms * (j + 1) / rows;
         if (block.upcoming != nullptr) block.upcoming->ask(end / terms_a_line - p / terms_a_line);

@@ -1,0 +1,154 @@
+// Entries of A that are copied side by side before a product reads them. Rows of A that lie a page apart fall
+// into a few sets of the caches, and those of a block drive one another out.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "core/kernels/product_options.hpp"
+#include "core/kernels/shares.hpp"
+#include "core/kernels/simd.hpp"
+#include "core/matrix.hpp"
+
+namespace backsweep {
+namespace {
+
+// A block of C is so many rows by one or two vectors: as many as the instruction set has room for.
+constexpr std::size_t most_rows = vector_bytes == 64 ? 14 : 6;
+// So many terms at a time that their rows of B, two vectors wide, stay in the first-level cache or near it
+// while all rows of C go by.
+constexpr std::size_t terms_at_a_time = 256;
+
+// Where p goes along the rows of A: the entries for one row of blocks.
+template <class T>
+struct RowPanel {
+  // A row takes an odd number of cache lines, lest all fall into a few sets of the first-level cache.
+  static constexpr std::size_t stride = terms_at_a_time + cache_line / sizeof(T);
+
+  alignas(cache_line) T entries[stride * most_rows];
+  const unsigned char* next[most_rows];
+  Upcoming upcoming;
+
+  static const unsigned char* address(ConstMatrix<T> A, Share terms, std::size_t row,
+                                      const std::uint32_t* chosen) {
+    const T* first = A.row(chosen == nullptr ? row : chosen[row]) + terms.begin;
+    return reinterpret_cast<const unsigned char*>(first);
+  }
+
+  // Those that `chosen` names, or the first.
+  void copy_rows(ConstMatrix<T> A, Share terms, Share rows, const std::uint32_t* chosen) {
+    for (std::size_t j = 0; j < rows.size; ++j) {
+      std::memcpy(entries + j * stride, address(A, terms, rows.begin + j, chosen), terms.size * sizeof(T));
+    }
+  }
+
+  // Those that are copied next are asked for while these are read.
+  Upcoming* next_rows(ConstMatrix<T> A, Share terms, Share rows, const std::uint32_t* chosen) {
+    for (std::size_t j = 0; j < rows.size; ++j) next[j] = address(A, terms, rows.begin + j, chosen);
+    upcoming = {next, rows.size, terms.size * sizeof(T)};
+    return &upcoming;
+  }
+};
+
+// Where j goes along the rows of A a panel has the few entries of each row that belong to a row of blocks.
+// Of a row of A those of several panels are copied at once, so that lines are met whole.
+template <class T>
+constexpr std::size_t panels_at_once = 256 / (most_rows * sizeof(T));
+
+// Some panels that are filled while the blocks before them are computed: a row of A at a time, and the rows
+// that follow are asked for.
+template <class T>
+struct UpcomingPanels {
+  static constexpr std::size_t size = terms_at_a_time * most_rows;  // of a panel
+  static constexpr std::size_t rows_ahead = 4;
+
+  const T* row = nullptr;  // of A, the next that is copied
+  std::size_t stride = 0;
+  std::size_t width = 0;                              // of what is copied of it
+  std::array<std::size_t, panels_at_once<T>> begins;  // there, of each panel
+  std::size_t count = 0;                              // of the panels
+  T* to = nullptr;
+  std::size_t rows = 0, rows_left = 0;
+  std::size_t steps = 1, due = 0;  // in so many steps all rows are copied
+
+  void copy_row() {
+    for (std::size_t i = 0; i < width; i += cache_line / sizeof(T)) ask_for(row + rows_ahead * stride + i);
+    for (std::size_t n = 0; n < count; ++n) {
+      std::memcpy(to + n * size, row + begins[n], most_rows * sizeof(T));
+    }
+    row += stride;
+    to += most_rows;
+    --rows_left;
+  }
+
+  void step() {
+    for (due += rows; due >= steps && rows_left > 0; due -= steps) copy_row();
+  }
+
+  void finish() {
+    while (rows_left > 0) copy_row();
+  }
+};
+
+// The panels of A for all rows of blocks in turn: some are read while the next ones are filled.
+template <class T>
+class ColumnPanels {
+ public:
+  static constexpr std::size_t stride = most_rows;  // of a panel
+
+  // A must have more columns than a block has rows.
+  ColumnPanels(ConstMatrix<T> A, const Shares& blocks, std::size_t steps_of_blocks)
+      : A_(A), blocks_(blocks), steps_of_blocks_(steps_of_blocks) {}
+
+  void begin(Share terms) {
+    terms_ = terms;
+    upcoming_ = those_from(0);
+    upcoming_.finish();
+  }
+
+  // To be called for each row of blocks.
+  const T* panel(std::size_t n) {
+    if (n % panels_at_once<T> == 0) {
+      upcoming_.finish();
+      upcoming_ = those_from(n + panels_at_once<T>);
+    }
+    return place(n) + blocks_[n].begin - begin_of(n);
+  }
+
+  UpcomingPanels<T>* upcoming() { return &upcoming_; }
+
+ private:
+  // Not on the stack, which is small in some threads.
+  static T* place(std::size_t n) {
+    constexpr std::size_t at_once = panels_at_once<T>;
+    alignas(cache_line) static thread_local T entries[2 * at_once * UpcomingPanels<T>::size];
+    return entries + n % (2 * at_once) * UpcomingPanels<T>::size;
+  }
+
+  // Every panel is as wide as the widest, and begins before its block where it would reach beyond A.
+  std::size_t begin_of(std::size_t n) const { return std::min(blocks_[n].begin, A_.cols - most_rows); }
+
+  UpcomingPanels<T> those_from(std::size_t first) const {
+    UpcomingPanels<T> panels;
+    if (first >= blocks_.count()) return panels;
+    panels.row = A_.row(terms_.begin) + begin_of(first);
+    panels.stride = A_.stride;
+    panels.count = std::min(panels_at_once<T>, blocks_.count() - first);
+    for (std::size_t n = 0; n < panels.count; ++n) panels.begins[n] = begin_of(first + n) - begin_of(first);
+    panels.width = panels.begins[panels.count - 1] + most_rows;
+    panels.to = place(first);
+    panels.rows = panels.rows_left = terms_.size;
+    panels.steps = steps_of_blocks_ * panels_at_once<T>;
+    return panels;
+  }
+
+  ConstMatrix<T> A_;
+  const Shares& blocks_;
+  std::size_t steps_of_blocks_;  // while a row of blocks is computed
+  Share terms_{};
+  UpcomingPanels<T> upcoming_;
+};
+
+}  // namespace
+}  // namespace backsweep
