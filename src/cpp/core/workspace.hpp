@@ -3,34 +3,14 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <new>
 #include <vector>
 
+#include "core/buffer.hpp"
 #include "core/kernels/kernels.hpp"
 #include "core/layer.hpp"
 #include "core/occupied.hpp"
 
 namespace backsweep {
-
-inline constexpr std::size_t alignment = 64;  // a cache line, and the widest vector register
-
-template <class T>
-struct AlignedAllocator {
-  using value_type = T;
-  AlignedAllocator() = default;
-  template <class U>
-  AlignedAllocator(const AlignedAllocator<U>&) {}
-  T* allocate(std::size_t n) {
-    if (n > SIZE_MAX / sizeof(T)) throw std::bad_alloc();
-    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{alignment}));
-  }
-  void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t{alignment}); }
-  bool operator==(const AlignedAllocator&) const { return true; }
-  bool operator!=(const AlignedAllocator&) const { return false; }
-};
-
-template <class T>
-using Buffer = std::vector<T, AlignedAllocator<T>>;
 
 // Rows of samples reach to the end of a whole vector.
 inline std::size_t whole_vectors(std::size_t n) {

@@ -42,10 +42,10 @@ struct ProductBlock {
   std::size_t C_stride;
   std::size_t C_cols;  // that are stored: at most as many as the vectors hold
   const ProductOptions<T>* options;
-  std::size_t at;      // where the block begins, counted from C's first entry
-  const T* later;      // what is read of A in some time: it is asked for a row further with each term
-  const T* next;       // the block of C after this one, if it is to be asked for
-  Upcoming* upcoming;  // what is asked for beside that; null: nothing
+  std::size_t at;             // where the block begins, counted from C's first entry
+  const T* later;             // what is read of A in some time: it is asked for a row further with each term
+  const T* next;              // the block of C after this one, if it is to be asked for
+  Upcoming* upcoming;         // what is asked for beside that; null: nothing
   UpcomingPanels<T>* panels;  // what is copied meanwhile, where j goes along the rows of A; null: nothing
 };
 
