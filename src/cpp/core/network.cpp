@@ -11,12 +11,16 @@ namespace {
 constexpr std::size_t vectors_in_tile = 4;
 constexpr std::size_t vectors_in_tile_of_large = 8;
 constexpr std::size_t large_layer = 1u << 19;  // in weights
+// In a small network the calls of a tile take as long as its arithmetic: more samples share them.
+constexpr std::size_t most_vectors_in_tile = 16;
+constexpr double flops_of_small_tile = 1e6;
 
 }  // namespace
 
 template <class T>
 Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
     : layers_(std::move(layers)), loss_(loss), offsets_{0}, buffer_offsets_{0} {
+  std::size_t largest_layer = 0;  // in parameters
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer<T>& layer = *layers_[i];
     for (std::size_t j = 0; j < layer.gradient_blocks(); ++j) {
@@ -29,19 +33,18 @@ Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
     offsets_.push_back(offsets_[i] + layer.parameters());
     buffer_offsets_.push_back(buffer_offsets_[i] + layer.buffers());
     if (layer.whole_batch() != nullptr) whole_batch_.push_back(i);
-    widest_layer_ = std::max(widest_layer_, layer.parameters());
+    largest_layer = std::max(largest_layer, layer.parameters());
     forward_flops_ += layer.flops();
   }
-}
-
-template <class T>
-std::size_t Network<T>::samples_in_tile() const {
-  return (widest_layer_ > large_layer ? vectors_in_tile_of_large : vectors_in_tile) * widest_vector;
+  std::size_t vectors = largest_layer > large_layer ? vectors_in_tile_of_large : vectors_in_tile;
+  const auto flops = [&] { return step_flops() * static_cast<double>(vectors * widest_vector); };
+  while (vectors < most_vectors_in_tile && flops() < flops_of_small_tile) vectors *= 2;
+  samples_in_tile_ = vectors * widest_vector;
 }
 
 template <class T>
 std::size_t Network<T>::tiles(std::size_t m) const {
-  return (m + samples_in_tile() - 1) / samples_in_tile();
+  return (m + samples_in_tile_ - 1) / samples_in_tile_;
 }
 
 template <class T>

@@ -31,7 +31,7 @@ class Network {
   // why results do not either. Tiles begin at whole vectors; what is left over goes to the last.
   std::size_t tiles(std::size_t m) const;
   RowSelection tile(RowSelection batch, std::size_t index) const;
-  std::size_t samples_in_tile() const;
+  std::size_t samples_in_tile() const { return samples_in_tile_; }
 
   // Nothing is swept back; a prediction pass is; a training pass is.
   enum class Purpose { inference, gradients, training };
@@ -107,7 +107,7 @@ class Network {
   std::vector<std::size_t> whole_batch_;     // the layers that look at the whole batch
   std::vector<Block> blocks_;
   std::size_t largest_block_ = 0;
-  std::size_t widest_layer_ = 0;  // in parameters
+  std::size_t samples_in_tile_ = 0;  // at most
   double forward_flops_ = 0;
 };
 

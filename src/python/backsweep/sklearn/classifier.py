@@ -138,6 +138,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return X, self._encoded(y)
 
     def _encoded(self, y: Any) -> Array:
+        """Indicators of the classes (m, k), or of the second of two (m, 1)."""
+        plain = isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuU"
+        if plain and len(self.classes_) > 1:  # what follows takes its time
+            classes = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
+            indicators: Array = y[:, np.newaxis] == classes
+            return indicators
         encoded: Array = self._label_binarizer.transform(y).astype(bool)
         return encoded
 

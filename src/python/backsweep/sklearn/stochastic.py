@@ -206,13 +206,6 @@ def batch_rows(batch_size: int | str, m: int) -> int:
     return min(int(batch_size), m)
 
 
-def shuffled(order: Array, random_state: np.random.RandomState) -> Array:
-    """As `sklearn.utils.shuffle`, with the same draws."""
-    indices = np.arange(len(order))
-    random_state.shuffle(indices)
-    return order[indices]
-
-
 def train(estimator: Perceptron, network: Network, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
     """Epochs until the estimator has converged; one with `incremental`."""
     m = len(rows.X)
@@ -232,8 +225,8 @@ def train(estimator: Perceptron, network: Network, rows: Rows, validation: Rows 
             estimator.n_iter_ = 0
             for _ in range(estimator.max_iter):
                 told.round_begins()
-                if estimator.shuffle:
-                    order = shuffled(order, estimator._random_state)
+                if estimator.shuffle:  # the same draws and the same order as `sklearn.utils.shuffle`'s
+                    estimator._random_state.shuffle(order)
                 estimator.loss_ = epochs.run(order if estimator.shuffle else None)
                 estimator.n_iter_ += 1
                 estimator.t_ += m
