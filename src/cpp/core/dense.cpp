@@ -109,7 +109,13 @@ bool Dense<T>::omits_zeros() const {
 template <class T>
 void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
                        const Pass<T>& pass) const {
-  dense_forward<T>(sigma_, Z, pass.occupied, W(theta), b(theta), A, Z_next);
+  if (pass.samples > few_samples) {
+    return dense_forward<T>(sigma_, Z, pass.occupied, W(theta), b(theta), A, Z_next);
+  }
+  const std::size_t m = pass.samples;
+  const Matrix<T> sum = (A ? A : Z_next).col_range(0, m);
+  kernels<T>().column_product(Z.col_range(0, m), W(theta), b(theta), sum);
+  activation_forward<T>(sigma_, sum, Z_next.col_range(0, m));
 }
 
 template <class T>
@@ -123,8 +129,16 @@ void Dense<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matr
                         Matrix<T> D_rows, Matrix<T> G, const Pass<T>& pass) const {
   const Matrix<T> D = G_next;
   const Activation sigma = pass.gated_above ? Activation::identity : sigma_;
-  dense_backward<T>(sigma, G_next, W(theta), A, Z_next, D, G, pass.gate_below);
+  const bool few = pass.samples <= few_samples && !is_thin();
+  dense_backward<T>(sigma, G_next, W(theta), A, Z_next, D, few ? Matrix<T>{} : G, pass.gate_below);
   if (!is_thin()) kernels<T>().transpose(D.col_range(0, D_rows.rows), D_rows);
+  if (!few || !G) return;
+  const Matrix<T> of_samples = G.col_range(0, pass.samples);
+  kernels<T>().dots(W(theta), D_rows.col_range(0, n_out_), of_samples);
+  if (pass.gate_below != nullptr) {
+    const Matrix<const T> Z{pass.gate_below, n_in_, pass.samples, G.stride};
+    activation_backward<T>(Activation::relu, of_samples, {}, Z, of_samples);
+  }
 }
 
 // A block is some rows of dW, so it needs as many rows of Z; with the last comes db, as the row of the ones.

@@ -102,9 +102,10 @@ Slice Network<T>::segment(std::size_t index) const {
 }
 
 template <class T>
-Pass<T> Network<T>::in_layer(std::size_t i, std::size_t first_sample, const Pass<T>& pass,
+Pass<T> Network<T>::in_layer(std::size_t i, Slice samples, const Pass<T>& pass,
                              const Occupied& occupied) const {
-  return {pass.training, pass.draws, pass.buffers + buffer_offsets_[i], i, first_sample, occupied};
+  return {pass.training,  pass.draws, pass.buffers + buffer_offsets_[i], i, samples.begin,
+          samples.size(), occupied};
 }
 
 template <class T>
@@ -113,7 +114,8 @@ void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t begin, st
   for (std::size_t i = layers.begin; i < layers.end; ++i) {
     const Occupied occupied = i == 0 ? ws.occupied.of(begin, count) : Occupied{};
     layers_[i]->forward(theta + offsets_[i], ws.Z[i].columns(begin, count), ws.A[i].columns(begin, count),
-                        ws.Z[i + 1].columns(begin, count), in_layer(i, begin, pass, occupied));
+                        ws.Z[i + 1].columns(begin, count),
+                        in_layer(i, {begin, begin + count}, pass, occupied));
   }
 }
 
@@ -123,7 +125,8 @@ void Network<T>::forward_rows(const T* theta, const T* buffers, ConstMatrix<T> X
   Matrix<const T> input = X;
   for (std::size_t i = 0; i < depth(); ++i) {
     const Matrix<T> output = i + 1 == depth() ? Z : buffer.col_range(0, layers_[i]->n_out());
-    layers_[i]->forward_rows(theta + offsets_[i], input, output, in_layer(i, 0, prediction_pass(buffers)));
+    layers_[i]->forward_rows(theta + offsets_[i], input, output,
+                             in_layer(i, {0, X.rows}, prediction_pass(buffers)));
     input = output;
     std::swap(buffer, other);
   }
@@ -144,7 +147,7 @@ void Network<T>::backward(const T* theta, Workspace<T>& ws, std::size_t begin, s
                           const Pass<T>& pass, Slice layers) const {
   bool gated = false;
   for (std::size_t i = layers.end; i-- > layers.begin;) {
-    Pass<T> here = in_layer(i, begin, pass);
+    Pass<T> here = in_layer(i, {begin, begin + count}, pass);
     here.gated_above = gated;
     gated = i > layers.begin && layers_[i]->gates_below() && layers_[i - 1]->is_gate();
     if (gated) here.gate_below = ws.Z[i].columns(begin, count).data;

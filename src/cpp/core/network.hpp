@@ -90,8 +90,7 @@ class Network {
   const WholeBatch<T>& whole_batch(std::size_t index) const {
     return *layers_[whole_batch_[index]]->whole_batch();
   }
-  Pass<T> in_layer(std::size_t i, std::size_t first_sample, const Pass<T>& pass,
-                   const Occupied& occupied = {}) const;
+  Pass<T> in_layer(std::size_t i, Slice samples, const Pass<T>& pass, const Occupied& occupied = {}) const;
 
   struct Block {
     std::size_t layer;

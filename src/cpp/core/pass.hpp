@@ -24,6 +24,7 @@ struct Pass {
   const T* buffers = nullptr;    // the network's, or in a layer its own
   std::size_t layer = 0;         // which one of the network
   std::size_t first_sample = 0;  // the place of the tile's first sample in the batch
+  std::size_t samples = 0;       // of the tile
   Occupied occupied = {};        // of the layer's Z, as far as it is known
   // Of the way back. A relu's slope is 1 or 0, and the layer above has its Z[i+1] at hand: it may leave D[i]
   // where G[i+1] is expected.

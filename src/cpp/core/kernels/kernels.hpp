@@ -28,6 +28,8 @@ struct Kernels {
   void (*dots)(Matrix<const T> A, Matrix<const T> B, Matrix<T> C);
   // Z_next[r, :] = b + Σ_p Z(r, p) W[p, :] for a handful of rows; b may be null. See row_product.hpp.
   void (*row_product)(Matrix<const T> Z, Matrix<const T> W, const T* b, Matrix<T> Z_next);
+  // The same for few_samples columns at most of Z(p, s) and Z_next(j, s).
+  void (*column_product)(Matrix<const T> Z, Matrix<const T> W, const T* b, Matrix<T> Z_next);
   // B = Aᵀ
   void (*transpose)(Matrix<const T> A, Matrix<T> B);
   // The same of rows that lie anywhere.

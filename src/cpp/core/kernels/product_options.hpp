@@ -9,6 +9,9 @@ namespace backsweep {
 
 inline constexpr std::size_t cache_line = 64;
 
+// So few samples leave most of a vector empty: a product's vector runs along the outputs then.
+inline constexpr std::size_t few_samples = 4;
+
 inline void ask_for([[maybe_unused]] const void* p) {
 #if defined(__GNUC__)
   __builtin_prefetch(p);
