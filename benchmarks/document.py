@@ -21,6 +21,11 @@ from backsweep.bench.race import Figure, best_peer
 from backsweep.bench.workloads import FORWARD, GRID, GROWTH, TRAINING, WORKLOADS
 
 ROOT = Path(__file__).parents[1]
+# What makes the page of the other machine, and checks it.
+OTHER_MACHINE = (
+    "--json", str(ROOT / "docs" / "performance-zen4.json"), "--texts", str(ROOT / "docs" / "performance-zen4.md"),
+    "--tables",
+)  # fmt: skip
 MISSING = "–"
 SUMMARY = ("D", "C", "A", "B")  # of README, from small to large
 SUMMARY_PEERS = (OURS, "JAX", "PyTorch", "scikit-learn")

@@ -80,8 +80,9 @@ def test_markers_that_do_not_fit_are_refused(script, figures, tmp_path, text):
     assert path.read_text() == text
 
 
-def test_the_documentation_shows_the_figures_of_its_file(script):
+def test_the_documentation_shows_the_figures_of_its_files(script):
     assert script("document").main(["--check"]) == 0
+    assert script("document").main(["--check", *script("document").OTHER_MACHINE]) == 0
 
 
 def test_charts_are_drawn_and_the_same_each_time(script, figures, tmp_path):

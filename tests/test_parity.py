@@ -55,6 +55,7 @@ SHAPES_OF_NETWORKS = {
     "more rows than a tile": ((11, 65, 33, 5), 513),
     "four hidden layers": ((10, 9, 8, 7, 6, 5), 33),
     "wide enough for several blocks": ((300, 257, 10), 65),
+    "few rows, many outputs": ((130, 530, 21), 3),
 }
 
 
@@ -68,6 +69,13 @@ weighted_or_not = pytest.mark.parametrize("weighted", [False, True], ids=["", "w
 @shapes
 def test_shapes(shape, activation, dtype, weighted):
     check_sweeps(Problem(*shape, activation, dtype=dtype, weighted=weighted), TEAMS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(300, 521, 3), (60, 1030, 3)], ids=str)
+def test_shapes_of_rows_far_apart(shape, dtype):
+    """Rows of W that lie so far apart that products copy their entries, and as many samples as make it worth while."""
+    check_sweeps(Problem(shape, 140, "identity", loss="mean_squared_error", labels=False, dtype=dtype), TEAMS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -50,7 +50,7 @@ template <class T>
 void forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
              Standardisation<T> standardisation, Matrix<T> out, std::size_t n_threads) {
   if (X.rows == 0) return;
-  if (X.rows <= few_rows) {
+  if (X.rows <= few_samples) {
     OwnedMatrix<T> input(X.rows, network.n_in());
     const Matrix<T> rows = input.view().col_range(0, network.n_in());
     gather<T>(X, {nullptr, 0, X.rows}, standardisation, rows);

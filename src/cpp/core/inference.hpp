@@ -6,10 +6,7 @@
 
 namespace backsweep {
 
-// Below this many rows a vector of samples would be mostly empty.
-inline constexpr std::size_t few_rows = 4;
-
-// out (m, n_out) = Z[L] of at most few_rows rows.
+// out (m, n_out) = Z[L] of at most few_samples rows.
 template <class T>
 void forward_few(const Network<T>& network, const T* theta, const T* buffers, ConstMatrix<T> X,
                  Matrix<T> out);

@@ -20,35 +20,46 @@ constexpr std::size_t most_rows = vector_bytes == 64 ? 14 : 6;
 // while all rows of C go by.
 constexpr std::size_t terms_at_a_time = 256;
 
-// Where p goes along the rows of A: the entries for one row of blocks.
+// Where p goes along the rows of A: the entries for one row of blocks after another, of those rows of A that
+// `chosen` names, or of the first.
 template <class T>
-struct RowPanel {
+class RowPanels {
+ public:
   // A row takes an odd number of cache lines, lest all fall into a few sets of the first-level cache.
   static constexpr std::size_t stride = terms_at_a_time + cache_line / sizeof(T);
 
-  alignas(cache_line) T entries[stride * most_rows];
-  const unsigned char* next[most_rows];
-  Upcoming upcoming;
+  RowPanels(ConstMatrix<T> A, const Shares& blocks, const std::uint32_t* chosen)
+      : A_(A), blocks_(blocks), chosen_(chosen) {}
 
-  static const unsigned char* address(ConstMatrix<T> A, Share terms, std::size_t row,
-                                      const std::uint32_t* chosen) {
-    const T* first = A.row(chosen == nullptr ? row : chosen[row]) + terms.begin;
+  void begin(Share terms) { terms_ = terms; }
+
+  // Those that are copied next are to be asked for while these are read.
+  const T* panel(std::size_t n) {
+    const Share rows = blocks_[n];
+    for (std::size_t j = 0; j < rows.size; ++j) {
+      std::memcpy(entries_ + j * stride, address(rows.begin + j), terms_.size * sizeof(T));
+    }
+    const Share after = n + 1 < blocks_.count() ? blocks_[n + 1] : Share{0, 0};
+    for (std::size_t j = 0; j < after.size; ++j) next_[j] = address(after.begin + j);
+    upcoming_ = {next_, after.size, terms_.size * sizeof(T)};
+    return entries_;
+  }
+
+  Upcoming* upcoming() { return upcoming_.count > 0 ? &upcoming_ : nullptr; }
+
+ private:
+  const unsigned char* address(std::size_t row) const {
+    const T* first = A_.row(chosen_ == nullptr ? row : chosen_[row]) + terms_.begin;
     return reinterpret_cast<const unsigned char*>(first);
   }
 
-  // Those that `chosen` names, or the first.
-  void copy_rows(ConstMatrix<T> A, Share terms, Share rows, const std::uint32_t* chosen) {
-    for (std::size_t j = 0; j < rows.size; ++j) {
-      std::memcpy(entries + j * stride, address(A, terms, rows.begin + j, chosen), terms.size * sizeof(T));
-    }
-  }
-
-  // Those that are copied next are asked for while these are read.
-  Upcoming* next_rows(ConstMatrix<T> A, Share terms, Share rows, const std::uint32_t* chosen) {
-    for (std::size_t j = 0; j < rows.size; ++j) next[j] = address(A, terms, rows.begin + j, chosen);
-    upcoming = {next, rows.size, terms.size * sizeof(T)};
-    return &upcoming;
-  }
+  ConstMatrix<T> A_;
+  const Shares& blocks_;
+  const std::uint32_t* chosen_;
+  Share terms_{};
+  alignas(cache_line) T entries_[stride * most_rows];
+  const unsigned char* next_[most_rows];
+  Upcoming upcoming_;
 };
 
 // Where j goes along the rows of A a panel has the few entries of each row that belong to a row of blocks.

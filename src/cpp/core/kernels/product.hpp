@@ -122,25 +122,40 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
   }
 }
 
-// Rows of B are readable to the end of the vector that holds their last entry.
+// Whether entries of A are worth to be copied side by side first.
 template <class T, bool p_along_rows>
+bool wants_panels(ConstMatrix<T> A, Matrix<T> C, const ProductOptions<T>& options) {
+  const std::size_t bytes = A.stride * sizeof(T), vectors = C.cols / lanes<T>;
+  if (!p_along_rows)
+    return bytes >= bytes_of_row_for_panels && vectors >= vectors_worth_panels && C.rows > most_rows;
+  return options.rows_of_A != nullptr || (bytes >= bytes_of_long_row && vectors >= vectors_worth_a_copy);
+}
+
+struct NoPanels {};
+template <class T, bool p_along_rows, bool in_panels>
+auto panels_of(ConstMatrix<T> A, const Shares& blocks, std::size_t cols, const ProductOptions<T>& options) {
+  if constexpr (!in_panels) {
+    return NoPanels{};
+  } else if constexpr (p_along_rows) {
+    return RowPanels<T>(A, blocks, options.rows_of_A);
+  } else {
+    const std::size_t blocks_in_row = (cols + 2 * lanes<T> - 1) / (2 * lanes<T>);
+    return ColumnPanels<T>(A, blocks, blocks_in_row * blocks[blocks.count() - 1].size);
+  }
+}
+
+// Rows of B are readable to the end of the vector that holds their last entry.
+template <class T, bool p_along_rows, bool in_panels>
 void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C, std::size_t first_col,
                         const ProductOptions<T>& options) {
   const Shares parts(B.rows, terms_at_a_time), blocks(C.rows, most_rows);
-  const bool copies =
-      p_along_rows && (options.rows_of_A != nullptr || (A.stride * sizeof(T) >= bytes_of_long_row &&
-                                                        C.cols >= vectors_worth_a_copy * lanes<T>));
-  RowPanel<T> panel;
-  const bool packs = !p_along_rows && C.rows > most_rows && A.stride * sizeof(T) >= bytes_of_row_for_panels &&
-                     C.cols >= vectors_worth_panels * lanes<T>;
-  const std::size_t blocks_in_row = (C.cols + 2 * lanes<T> - 1) / (2 * lanes<T>);
-  ColumnPanels<T> panels(A, blocks, blocks_in_row * blocks[blocks.count() - 1].size);
+  [[maybe_unused]] auto panels = panels_of<T, p_along_rows, in_panels>(A, blocks, C.cols, options);
   ChosenTerms<T> chosen;
   const bool omits = !p_along_rows && options.terms;
   const bool asks_for_C = parts.count() > 1 && C.rows * C.stride * sizeof(T) > bytes_that_stay;
   for (std::size_t part = 0; part < parts.count(); ++part) {
     const Share terms = parts[part];
-    if (packs) panels.begin(terms);
+    if constexpr (in_panels) panels.begin(terms);
     if (omits) chosen.find(options.terms, terms, first_col, C.cols);
     for (std::size_t n = 0; n < blocks.count(); ++n) {
       const Share rows = blocks[n];
@@ -163,17 +178,14 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
                             nullptr,
                             options.ahead.upcoming,
                             nullptr};
-      if (copies) {
-        panel.copy_rows(A, terms, rows, options.rows_of_A);
-        block.A = panel.entries;
-        block.A_stride = panel.stride;
-        if (n + 1 < blocks.count())
-          block.upcoming = panel.next_rows(A, terms, blocks[n + 1], options.rows_of_A);
-      }
-      if (packs) {
+      if constexpr (in_panels) {
         block.A = block.later = panels.panel(n);
         block.A_stride = panels.stride;
-        block.panels = panels.upcoming();
+        if constexpr (!p_along_rows) {
+          block.panels = panels.upcoming();
+        } else if (Upcoming* const next = panels.upcoming()) {
+          block.upcoming = next;
+        }
       }
       product_of_rows<T, p_along_rows>(rows.size, block, C.cols, omits ? &chosen : nullptr, asks_for_C);
     }
@@ -186,8 +198,11 @@ void product(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C,
   constexpr std::size_t cols_at_a_time = vectors_at_a_time * lanes<T>;
   for (std::size_t col = 0; col < C.cols; col += cols_at_a_time) {
     const std::size_t cols = C.cols - col < cols_at_a_time ? C.cols - col : cols_at_a_time;
-    product_of_columns<T, p_along_rows>(A, B.col_range(col, cols), init, C.col_range(col, cols), col,
-                                        options);
+    const Matrix<T> part = C.col_range(col, cols);
+    const auto of_columns = wants_panels<T, p_along_rows>(A, part, options)
+                                ? &product_of_columns<T, p_along_rows, true>
+                                : &product_of_columns<T, p_along_rows, false>;
+    of_columns(A, B.col_range(col, cols), init, part, col, options);
   }
 }
 
