@@ -65,9 +65,9 @@ void forward(const Network<T>& network, const T* theta, const T* buffers, const 
   for (std::size_t t = 0; t < threads; ++t) {
     steps.push_back(std::make_unique<Step<T>>(network, theta, data, rows, Network<T>::Purpose::inference));
   }
-  Tasks tasks;
+  Tasks tasks(threads);
   run_team(threads, [&, rows = rows, count = count](Member member) {
-    for (auto piece = tasks.claim(); piece < count; piece = tasks.claim()) {
+    for (auto piece = tasks.claim(member, count); piece < count; piece = tasks.claim(member, count)) {
       const std::size_t begin = piece * rows;
       const std::size_t n = std::min(rows, X.rows - begin);
       steps[member.index]->forward_rows({nullptr, begin, n}, buffers, out.row_range(begin, n));
@@ -91,9 +91,9 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const T* buffers,
   double weight = 0;
   for (std::size_t first = 0; first < count; first += sums.size()) {
     const std::size_t n = std::min(sums.size(), count - first);
-    Tasks tasks;
+    Tasks tasks(threads);
     run_team(threads, [&, rows = rows](Member member) {
-      for (auto i = tasks.claim(); i < n; i = tasks.claim()) {
+      for (auto i = tasks.claim(member, n); i < n; i = tasks.claim(member, n)) {
         const std::size_t begin = (first + i) * rows;
         const RowSelection selection{nullptr, begin, std::min(rows, m - begin)};
         weights[i] = steps[member.index]->weight_sum(selection);

@@ -179,9 +179,9 @@ void run_team(std::size_t n, const std::function<void(Member)>& body) {
 }
 
 void for_each_task(std::size_t n, std::size_t tasks, const std::function<void(std::size_t)>& body) {
-  Tasks queue;
-  run_team(n, [&](Member) {
-    for (std::size_t task = queue.claim(); task < tasks; task = queue.claim()) body(task);
+  Tasks queue(n);
+  run_team(n, [&](Member member) {
+    for (auto task = queue.claim(member, tasks); task < tasks; task = queue.claim(member, tasks)) body(task);
   });
 }
 

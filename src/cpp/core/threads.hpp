@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <functional>
+#include <vector>
 
 namespace backsweep {
 
@@ -59,24 +60,47 @@ class Barrier {
   std::atomic<std::size_t> round_{0};
 };
 
-// Hands out the tasks 0, 1, ..., n-1, each once. Which thread does a task never changes a result: a task
-// writes only what is its own.
-class Tasks {
- public:
-  // The next task, or a number that is at least n when there is none.
-  std::size_t claim() { return next_.fetch_add(1, std::memory_order_relaxed); }
-  // To be called where a barrier stands between the call and the next claim.
-  void restart() { next_.store(0, std::memory_order_relaxed); }
-
- private:
-  std::atomic<std::size_t> next_{0};
-};
-
 // One thread of a team. The team may turn out smaller than was asked for (inside another parallel region,
 // or under OMP_THREAD_LIMIT), so a barrier takes its size from here.
 struct Member {
   std::size_t index;
   std::size_t team;
+};
+
+// Hands out the tasks 0, 1, ..., n-1, each once: to each member those of its own share, then what is left of
+// the others'. So a member does by and large the same tasks each time, and finds in its caches what it left
+// there. Which thread does a task never changes a result: a task writes only what is its own.
+class Tasks {
+ public:
+  explicit Tasks(std::size_t members) : claimed_(members) {}
+
+  // The next of n tasks, or a number that is at least n when there is none.
+  std::size_t claim(Member member, std::size_t n) {
+    if (member.team == 1) {  // nobody else counts
+      const std::size_t task = claimed_[0].count.load(std::memory_order_relaxed);
+      claimed_[0].count.store(task + 1, std::memory_order_relaxed);
+      return task;
+    }
+    for (std::size_t i = 0; i < member.team; ++i) {
+      const std::size_t owner = (member.index + i) % member.team;
+      const std::size_t begin = n * owner / member.team, end = n * (owner + 1) / member.team;
+      std::atomic<std::size_t>& claimed = claimed_[owner].count;
+      if (claimed.load(std::memory_order_relaxed) >= end - begin) continue;
+      const std::size_t task = begin + claimed.fetch_add(1, std::memory_order_relaxed);
+      if (task < end) return task;
+    }
+    return n;
+  }
+
+  // To be called by every member, where a barrier stands before the call and another before the next claim.
+  void restart(Member member) { claimed_[member.index].count.store(0, std::memory_order_relaxed); }
+
+ private:
+  struct alignas(64) Claimed {  // a cache line to each member
+    std::atomic<std::size_t> count{0};
+  };
+
+  std::vector<Claimed> claimed_;
 };
 
 // Runs body(member) on a team of up to n threads and returns when all have. The body must not throw.

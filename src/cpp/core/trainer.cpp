@@ -101,9 +101,10 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
   Progress progress;  // this and the sums are written by member 0 alone
   std::atomic<bool> stop{false};
   Barrier barrier;
-  Tasks turns[2], blocks, updates;
+  const std::size_t members = chooser_.next();
+  Tasks turns[2]{Tasks(members), Tasks(members)}, blocks(members), updates(members);
 
-  run_team(chooser_.next(), [&](Member member) {
+  run_team(members, [&](Member member) {
     const bool leads = member.index == 0;
     for (std::size_t s = 0; s < n_steps; ++s) {
       const RowSelection rows = batch(order, first + s);
@@ -116,11 +117,11 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       for (std::size_t phase = 0; phase < n_phases; ++phase) {
         Tasks& tasks = turns[phase % 2];
         const std::size_t n_tasks = step_.tasks(phase, rows.count);
-        for (auto task = tasks.claim(); task < n_tasks; task = tasks.claim()) {
+        for (auto task = tasks.claim(member, n_tasks); task < n_tasks; task = tasks.claim(member, n_tasks)) {
           step_.perform(phase, task, rows, objective_.loss_factor * scale, pass);
         }
         barrier.wait(member.team);
-        if (leads) tasks.restart();
+        tasks.restart(member);
       }
 
       // Every member adds the same numbers in the same order, so all agree whether to go on.
@@ -142,7 +143,8 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       };
       Upcoming upcoming;
       if (s + 1 < n_steps) upcoming = step_.upcoming(batch(order, first + s + 1), member.index, member.team);
-      for (auto block = blocks.claim(); block < n_blocks; block = blocks.claim()) {
+      for (auto block = blocks.claim(member, n_blocks); block < n_blocks;
+           block = blocks.claim(member, n_blocks)) {
         const Slice slice = network_.gradient_block(block);
         T* gradient = clips ? dtheta_.data() + slice.begin : blocks_[member.index].data();
         const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin), &upcoming};
@@ -162,7 +164,8 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         double squares = 0;
         for (const double block_squares : sums_of_squares_) squares += block_squares;
         size.gradient_scale = clipping_factor(optimizer_.clip_norm, std::sqrt(squares));
-        for (auto block = updates.claim(); block < n_blocks; block = updates.claim()) {
+        for (auto block = updates.claim(member, n_blocks); block < n_blocks;
+             block = updates.claim(member, n_blocks)) {
           update_block(block, dtheta_.data() + network_.gradient_block(block).begin);
         }
       }
@@ -185,10 +188,8 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         epoch_sums.penalty += static_cast<double>(rows.count) * scale * objective_.penalty / 2 * squares;
       }
       if (stop.load(std::memory_order_relaxed)) break;
-      if (leads) {
-        blocks.restart();
-        updates.restart();
-      }
+      blocks.restart(member);
+      updates.restart(member);
     }
   });
   return progress;
