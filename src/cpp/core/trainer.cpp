@@ -112,8 +112,8 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       const double scale = weight > 0 ? 1 / weight : 0;
       const auto pass = training_pass<T>(draws.after(s), buffers_);
 
-      // The two sweeps. One phase claims from one counter, the next from the other: it is put back in
-      // between.
+      // The two sweeps. One phase claims from one set of counters, the next from the other: they are put back
+      // in between.
       for (std::size_t phase = 0; phase < n_phases; ++phase) {
         Tasks& tasks = turns[phase % 2];
         const std::size_t n_tasks = step_.tasks(phase, rows.count);
