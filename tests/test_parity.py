@@ -72,13 +72,6 @@ def test_shapes(shape, activation, dtype, weighted):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(300, 521, 3), (60, 1030, 3)], ids=str)
-def test_shapes_of_rows_far_apart(shape, dtype):
-    """Rows of W that lie so far apart that products copy their entries, and as many samples as make it worth while."""
-    check_sweeps(Problem(shape, 140, "identity", loss="mean_squared_error", labels=False, dtype=dtype), TEAMS)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(40, 33, 5), (70, 32), (784, 100, 10)], ids=str)
 @pytest.mark.parametrize("rows", [1, 15, 64, 100, 513])
 def test_zeros(shape, rows, dtype):
