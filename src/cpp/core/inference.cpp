@@ -67,11 +67,11 @@ void forward(const Network<T>& network, const T* theta, const T* buffers, const 
   }
   Tasks tasks(threads);
   run_team(threads, [&, rows = rows, count = count](Member member) {
-    for (auto piece = tasks.claim(member, count); piece < count; piece = tasks.claim(member, count)) {
+    tasks.each(member, count, [&](std::size_t piece) {
       const std::size_t begin = piece * rows;
       const std::size_t n = std::min(rows, X.rows - begin);
       steps[member.index]->forward_rows({nullptr, begin, n}, buffers, out.row_range(begin, n));
-    }
+    });
   });
 }
 
@@ -93,12 +93,12 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const T* buffers,
     const std::size_t n = std::min(sums.size(), count - first);
     Tasks tasks(threads);
     run_team(threads, [&, rows = rows](Member member) {
-      for (auto i = tasks.claim(member, n); i < n; i = tasks.claim(member, n)) {
+      tasks.each(member, n, [&](std::size_t i) {
         const std::size_t begin = (first + i) * rows;
         const RowSelection selection{nullptr, begin, std::min(rows, m - begin)};
         weights[i] = steps[member.index]->weight_sum(selection);
         sums[i] = steps[member.index]->evaluate_rows(selection, buffers);
-      }
+      });
     });
     for (std::size_t i = 0; i < n; ++i) {
       total.loss += sums[i].loss;

@@ -180,9 +180,7 @@ void run_team(std::size_t n, const std::function<void(Member)>& body) {
 
 void for_each_task(std::size_t n, std::size_t tasks, const std::function<void(std::size_t)>& body) {
   Tasks queue(n);
-  run_team(n, [&](Member member) {
-    for (auto task = queue.claim(member, tasks); task < tasks; task = queue.claim(member, tasks)) body(task);
-  });
+  run_team(n, [&](Member member) { queue.each(member, tasks, body); });
 }
 
 }  // namespace backsweep

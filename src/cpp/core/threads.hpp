@@ -6,6 +6,8 @@
 #include <functional>
 #include <vector>
 
+#include "core/buffer.hpp"
+
 namespace backsweep {
 
 // Cores that this process may use: its affinity, its cgroup's quota and OMP_NUM_THREADS, whichever is least;
@@ -74,6 +76,16 @@ class Tasks {
  public:
   explicit Tasks(std::size_t members) : claimed_(members) {}
 
+  // Calls f(task) for those of n tasks that fall to a member.
+  template <class F>
+  void each(Member member, std::size_t n, const F& f) {
+    for (std::size_t task = claim(member, n); task < n; task = claim(member, n)) f(task);
+  }
+
+  // To be called by every member, where a barrier stands before the call and another before the next each().
+  void restart(Member member) { claimed_[member.index].count.store(0, std::memory_order_relaxed); }
+
+ private:
   // The next of n tasks, or a number that is at least n when there is none.
   std::size_t claim(Member member, std::size_t n) {
     if (member.team == 1) {  // nobody else counts
@@ -92,11 +104,7 @@ class Tasks {
     return n;
   }
 
-  // To be called by every member, where a barrier stands before the call and another before the next claim.
-  void restart(Member member) { claimed_[member.index].count.store(0, std::memory_order_relaxed); }
-
- private:
-  struct alignas(64) Claimed {  // a cache line to each member
+  struct alignas(alignment) Claimed {  // a cache line to each member
     std::atomic<std::size_t> count{0};
   };
 

@@ -116,10 +116,9 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       // in between.
       for (std::size_t phase = 0; phase < n_phases; ++phase) {
         Tasks& tasks = turns[phase % 2];
-        const std::size_t n_tasks = step_.tasks(phase, rows.count);
-        for (auto task = tasks.claim(member, n_tasks); task < n_tasks; task = tasks.claim(member, n_tasks)) {
+        tasks.each(member, step_.tasks(phase, rows.count), [&](std::size_t task) {
           step_.perform(phase, task, rows, objective_.loss_factor * scale, pass);
-        }
+        });
         barrier.wait(member.team);
         tasks.restart(member);
       }
@@ -143,8 +142,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       };
       Upcoming upcoming;
       if (s + 1 < n_steps) upcoming = step_.upcoming(batch(order, first + s + 1), member.index, member.team);
-      for (auto block = blocks.claim(member, n_blocks); block < n_blocks;
-           block = blocks.claim(member, n_blocks)) {
+      blocks.each(member, n_blocks, [&](std::size_t block) {
         const Slice slice = network_.gradient_block(block);
         T* gradient = clips ? dtheta_.data() + slice.begin : blocks_[member.index].data();
         const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin), &upcoming};
@@ -158,16 +156,15 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         } else {
           update_block(block, gradient);
         }
-      }
+      });
       if (clips) {
         barrier.wait(member.team);
         double squares = 0;
         for (const double block_squares : sums_of_squares_) squares += block_squares;
         size.gradient_scale = clipping_factor(optimizer_.clip_norm, std::sqrt(squares));
-        for (auto block = updates.claim(member, n_blocks); block < n_blocks;
-             block = updates.claim(member, n_blocks)) {
+        updates.each(member, n_blocks, [&](std::size_t block) {
           update_block(block, dtheta_.data() + network_.gradient_block(block).begin);
-        }
+        });
       }
       if (leads) {
         progress.steps += 1;
