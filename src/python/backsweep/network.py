@@ -351,7 +351,7 @@ class Network:
         optimizer : Optimizer, optional
             Left out, `Adam` with its defaults, kept from one call to the next.
         shuffle : bool
-            Draw a new order of the rows for each epoch; else they are taken as they are.
+            Draw a new order of the rows for each epoch, which takes 8 bytes a row; else they are taken as they are.
         sample_weight : (m,), optional
             At least 0: makes each step's loss a weighted mean.
         validation_data : (X, y) or (X, y, sample_weight), optional
