@@ -128,16 +128,21 @@ std::size_t team_size(double flops, std::size_t tasks, std::size_t requested) {
                                  std::clamp<std::size_t>(tasks, 1, most_threads));
 }
 
-void TeamChooser::report(double seconds_per_step) {
+void TeamChooser::report(double seconds, std::size_t steps) {
   constexpr std::size_t fewest_stretches = 16, most_stretches = 256;
+  // One thread may take as many times as long as a team has members: a trial of a single step is to cost a
+  // sixteenth of the time at most.
+  const std::size_t fewest_steps = 16 * most_;
   if (!free_) return;
+  const double seconds_per_step = seconds / static_cast<double>(steps);
   if (!trying_other_) {
     seconds_ = seconds_ == 0 ? seconds_per_step : 0.5 * (seconds_ + seconds_per_step);
-    trying_other_ = ++stretches_ >= stretches_to_try_;
+    steps_ += steps;
+    trying_other_ = ++stretches_ >= stretches_to_try_ && steps_ >= fewest_steps;
     return;
   }
   trying_other_ = false;
-  stretches_ = 0;
+  stretches_ = steps_ = 0;
   if (seconds_per_step < seconds_) {
     current_ = current_ == Choice::team ? Choice::one : Choice::team;
     seconds_ = seconds_per_step;

@@ -35,8 +35,8 @@ class TeamChooser {
   // Members for the next stretch of work.
   std::size_t next() const { return (current_ == Choice::team) != trying_other_ ? most_ : 1; }
 
-  // How long a step took in the stretch that next() was for.
-  void report(double seconds_per_step);
+  // What the stretch that next() was for took, and how many steps it had.
+  void report(double seconds, std::size_t steps);
 
  private:
   enum class Choice { team, one };
@@ -47,6 +47,7 @@ class TeamChooser {
   bool trying_other_ = false;
   double seconds_ = 0;                // a step's, as it was of late; 0 before the first report
   std::size_t stretches_ = 0;         // since the other was tried
+  std::size_t steps_ = 0;             // in these
   std::size_t stretches_to_try_ = 1;  // grows as long as the other loses
 };
 

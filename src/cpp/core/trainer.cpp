@@ -74,8 +74,7 @@ Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const dou
                     done_before + total.steps, draws.after(total.steps), sums);
     const auto ended = Clock::now();
     if (stretch.steps > 0) {
-      chooser_.report(std::chrono::duration<double>(ended - started).count() /
-                      static_cast<double>(stretch.steps));
+      chooser_.report(std::chrono::duration<double>(ended - started).count(), stretch.steps);
     }
     total.steps += stretch.steps;
     total.stop = stretch.stop;

@@ -150,8 +150,8 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
       for (std::size_t j = 0; j < rows; ++j) {
         for (std::size_t i = 0; i < n_companions; ++i) {
           const T* entry = companions.first_entries[i] + block.at + j * block.C_stride;
-          ask_for(entry);
-          if constexpr (is_vector<W>) ask_for(entry + second);
+          ask_to_write(entry);
+          if constexpr (is_vector<W>) ask_to_write(entry + second);
         }
         if (block.next != nullptr) {
           ask_for(block.next + j * block.C_stride);

@@ -18,7 +18,15 @@ inline void ask_for([[maybe_unused]] const void* p) {
 #endif
 }
 
-// Arrays that will be read as soon as a matrix is done, and that are laid out like it: while a block of the
+// For what will be written: another core that has read it must give it up first, which takes as long as to
+// fetch it. Told early, it does so meanwhile.
+inline void ask_to_write([[maybe_unused]] const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p, 1);
+#endif
+}
+
+// Arrays that will be updated as soon as a matrix is done, and that are laid out like it: while a block of the
 // matrix is computed, their part of it is brought into the cache.
 template <class T>
 struct Companions {

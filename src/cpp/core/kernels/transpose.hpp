@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "core/kernels/product_options.hpp"
 #include "core/kernels/simd.hpp"
 #include "core/matrix.hpp"
 
@@ -65,6 +66,7 @@ void transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matri
   for (std::size_t i = 0; i < rows; i += n) {
     for (std::size_t j = 0; j < cols; j += n) {
       const std::size_t width = cols - j < n ? cols - j : n;
+      for (std::size_t c = j + n; c < cols && c < j + 2 * n; ++c) ask_to_write(B.row(c) + i);
       transpose_block<T>(
           rows - i, width, [&](std::size_t r) { return load_part<Vector<T>>(A[i + r] + j, width); },
           [&](std::size_t c, Vector<T> v) { store(B.row(j + c) + i, v); });
