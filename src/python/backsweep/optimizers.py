@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from backsweep._backends import aligned_zeros
 from backsweep._checks import Array, flag, number
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Optimizer:
             )
         theta = network.theta
         if not self._state:
-            self._state = [np.zeros_like(theta) for _ in range(self._states())]
+            self._state = [aligned_zeros(theta.size, theta.dtype) for _ in range(self._states())]
         elif any(vector.shape != theta.shape or vector.dtype != theta.dtype for vector in self._state):
             raise ValueError("optimizer must hold the state of a network of this size and dtype, got another's")
         self._network = weakref.ref(network)

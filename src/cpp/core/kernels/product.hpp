@@ -22,7 +22,7 @@ namespace {
 constexpr std::size_t vectors_at_a_time = 32;
 // Steps from row to row of A that the processor does not foresee: it is told so many terms before of the last
 // entry that a block reads of a row. The line of the first is there, from the block before.
-constexpr std::size_t terms_ahead = 48;
+constexpr std::size_t terms_ahead = 24;
 
 // Where p goes along rows of A that lie so many bytes apart, those of a block are copied side by side if so
 // many vectors of B share them.
