@@ -137,7 +137,7 @@ def test_no_rows_are_no_error_where_there_is_nothing_to_divide_by():
     assert (db == np.zeros(2)).all()
     assert network().forward(f32(SIZE), NONE, X[:0], None, None, 1).shape == (0, 3)
     for name in ("float32", "float64"):
-        assert getattr(_core, f"first_nonfinite_{name}")(X[:0]) is None
+        assert getattr(_core, f"first_nonfinite_{name}")(X[:0], 1) is None
 
 
 @pytest.mark.parametrize("name", ["", "Relu", "relu ", "relu\0", "__init__", "σ", "x" * 10_000])
@@ -734,7 +734,7 @@ def one():
         call(_core.dropout, {"Z": exact(m, n), "p": choice([0.0, 0.5, *REALS]), "seed": int(choice(NUMBERS)),
                              "step": int(choice(NUMBERS)), "layer": int(choice(NUMBERS))})
     elif which == 5:
-        call(getattr(_core, f"first_nonfinite_{name}"), {"X": array()})
+        call(getattr(_core, f"first_nonfinite_{name}"), {"X": array(), "n_threads": int(choice(NUMBERS))})
     else:
         layers, loss = spec()
         if rng.random() < 0.1:

@@ -313,7 +313,7 @@ calls = {
     "evaluate": lambda n: net._network.evaluate(net.theta, net.buffers, *data(n), True, None, None, None, 1),
     "gradients": lambda n: net._network.loss_and_gradients(net.theta, net.buffers, *data(n), True, None, None, None,
                                                            True, net._draws, False, 1),
-    "first_nonfinite": lambda n: _core.first_nonfinite_float32(data(n)[0]),
+    "first_nonfinite": lambda n: _core.first_nonfinite_float32(data(n)[0], 1),
 }
 thread = threading.Thread(target=tick)
 thread.start()

@@ -134,12 +134,12 @@ py::tuple network_gradients(const Network<T>& network, const Array<T>& theta, co
 }
 
 template <class T>
-py::object first_nonfinite(const py::array& X) {
+py::object first_nonfinite(const py::array& X, std::size_t n_threads) {
   const Source rows = source(X, "X");
   std::optional<Position> position;
   {
     const py::gil_scoped_release nogil;
-    position = find_nonfinite<T>(rows, 0, rows.rows);
+    position = find_nonfinite<T>(rows, n_threads);
   }
   return position ? py::object(py::make_tuple(position->row, position->col)) : py::none();
 }
@@ -160,7 +160,8 @@ void register_for(py::module_& module, const std::string& dtype) {
            exactly("y"), py::arg("labels"), exactly("sample_weight").none(true), py::arg("mean"),
            py::arg("scale"), py::arg("training"), exactly("draws"), py::arg("wants_dX"),
            py::arg("n_threads"));
-  module.def(("first_nonfinite_" + dtype).c_str(), &first_nonfinite<T>, exactly("X"));
+  module.def(("first_nonfinite_" + dtype).c_str(), &first_nonfinite<T>, exactly("X"),
+             py::arg("n_threads"));
 }
 
 }  // namespace

@@ -1,10 +1,14 @@
 #include "core/source.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <type_traits>
+
+#include "core/kernels/kernels.hpp"
+#include "core/threads.hpp"
 
 namespace backsweep {
 namespace {
@@ -134,6 +138,22 @@ bool row_is_finite(const unsigned char* p, std::ptrdiff_t stride, std::size_t n)
   return bad == 0;
 }
 
+// What a thread looks at at a time, and what it takes: as long as so many operations, from memory.
+constexpr std::size_t entries_in_piece = 1u << 18;
+constexpr double flops_of_entry = 8;
+
+template <class E, bool swapped, class T>
+bool rows_are_finite(const Source& X, std::size_t begin, std::size_t count) {
+  if (holds<T>(X) && X.row_stride == static_cast<std::ptrdiff_t>(X.cols * sizeof(T))) {
+    return kernels<T>().all_finite(reinterpret_cast<const T*>(row_address(X, begin)), count * X.cols);
+  }
+  bool finite = true;
+  for (std::size_t i = begin; finite && i < begin + count; ++i) {
+    finite = row_is_finite<E, swapped, T>(row_address(X, i), X.col_stride, X.cols);
+  }
+  return finite;
+}
+
 }  // namespace
 
 template <class T>
@@ -231,22 +251,32 @@ bool gather_labels(const Source& y, RowSelection rows, std::size_t classes, std:
   });
 }
 
+// In pieces, so that a team can share them; of those that are not finite the first is looked through again.
 template <class T>
-std::optional<Position> find_nonfinite(const Source& X, std::size_t begin, std::size_t count) {
+std::optional<Position> find_nonfinite(const Source& X, std::size_t n_threads) {
   return dispatch(X, [&](auto element, auto swapped) -> std::optional<Position> {
     using E = decltype(element);
-    if constexpr (std::is_integral_v<E>) {
-      return std::nullopt;  // the largest integer is far below the largest float
-    } else {
-      for (std::size_t i = begin; i < begin + count; ++i) {
+    if constexpr (!std::is_integral_v<E>) {  // the largest integer is far below the largest float
+      const std::size_t rows = std::max<std::size_t>(1, entries_in_piece / std::max<std::size_t>(1, X.cols));
+      const std::size_t pieces = (X.rows + rows - 1) / rows;
+      const double flops = flops_of_entry * static_cast<double>(X.rows) * static_cast<double>(X.cols);
+      std::atomic<std::size_t> first{X.rows};  // of a piece's rows
+      for_each_task(team_size(flops, pieces, n_threads), pieces, [&](std::size_t piece) {
+        const std::size_t begin = piece * rows;
+        std::size_t known = first.load();
+        if (begin > known || rows_are_finite<E, swapped(), T>(X, begin, std::min(rows, X.rows - begin)))
+          return;
+        while (begin < known && !first.compare_exchange_weak(known, begin)) continue;
+      });
+      for (std::size_t i = first.load(); i < X.rows; ++i) {
+        if (rows_are_finite<E, swapped(), T>(X, i, 1)) continue;
         const unsigned char* p = row_address(X, i);
-        if (row_is_finite<E, swapped(), T>(p, X.col_stride, X.cols)) continue;
         for (std::size_t j = 0; j < X.cols; ++j, p += X.col_stride) {
           if (!std::isfinite(convert<T>(load<E, swapped()>(p)))) return Position{i, j};
         }
       }
-      return std::nullopt;
     }
+    return std::nullopt;
   });
 }
 
@@ -254,7 +284,7 @@ std::optional<Position> find_nonfinite(const Source& X, std::size_t begin, std::
   template bool holds<T>(const Source&);                                               \
   template bool row_addresses<T>(const Source&, RowSelection, const T**);              \
   template bool gather<T>(const Source&, RowSelection, Standardisation<T>, Matrix<T>); \
-  template std::optional<Position> find_nonfinite<T>(const Source&, std::size_t, std::size_t);
+  template std::optional<Position> find_nonfinite<T>(const Source&, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)
 #undef BACKSWEEP_INSTANTIATE

@@ -84,8 +84,8 @@ struct Position {
   std::size_t col;
 };
 
-// The first entry of X in rows [begin, begin + count) that is NaN or infinite once it is converted to T.
+// The first entry of X that is NaN or infinite once it is converted to T.
 template <class T>
-std::optional<Position> find_nonfinite(const Source& X, std::size_t begin, std::size_t count);
+std::optional<Position> find_nonfinite(const Source& X, std::size_t n_threads);
 
 }  // namespace backsweep

@@ -84,9 +84,9 @@ def real_array(value: object, name: str) -> Array:
     return array
 
 
-def finite(array: Array, name: str, dtype: np.dtype[Any]) -> None:
-    """Refuse an entry that is NaN or infinite once it is of type `dtype`."""
-    position = getattr(_core, f"first_nonfinite_{dtype.name}")(array)
+def finite(array: Array, name: str, dtype: np.dtype[Any], n_threads: int = 1) -> None:
+    """Refuse an entry that is NaN or infinite once it is of type `dtype`; n_threads as `threads` gives it."""
+    position = getattr(_core, f"first_nonfinite_{dtype.name}")(array, n_threads)
     if position is not None:
         where = position if array.ndim == 2 else position[:1]
         value = array[where]

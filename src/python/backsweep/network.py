@@ -205,16 +205,13 @@ class Network:
         self.input_mean = np.asarray(mean, dtype=np.float64)
         self.input_scale = np.where(varies, np.sqrt(square), 1.0).astype(np.float64)
 
-    def _rows(self, X: object) -> Array:
-        rows = _checks.inputs(X, self.n_in)
-        _checks.finite(rows, "X", self.dtype)
-        return rows
-
-    def _data(self, X: object, y: object, sample_weight: object = None) -> tuple[Array, Array, bool, Array | None]:
+    def _data(
+        self, X: object, y: object, sample_weight: object = None, threads: int = 1
+    ) -> tuple[Array, Array, bool, Array | None]:
         rows = _checks.inputs(X, self.n_in, at_least=1)
         values, labels = _checks.targets(y, len(rows), self.n_out, self.loss, self.dtype)
         weights = _checks.weights(sample_weight, len(rows), self.dtype)
-        _checks.finite(rows, "X", self.dtype)
+        _checks.finite(rows, "X", self.dtype, threads)
         return rows, values, labels, weights
 
     def _check_parameters(self) -> None:
@@ -247,9 +244,9 @@ class Network:
             Z = self._network.forward_few(self.theta, self.buffers, X)
             if Z is not None:
                 return Z
-        return self._network.forward(
-            self.theta, self.buffers, self._rows(X), *self._standardisation, _checks.threads(n_threads)
-        )
+        rows, threads = _checks.inputs(X, self.n_in), _checks.threads(n_threads)
+        _checks.finite(rows, "X", self.dtype, threads)
+        return self._network.forward(self.theta, self.buffers, rows, *self._standardisation, threads)
 
     def loss_and_gradients(
         self, X: object, y: object, *, sample_weight: object = None, training: bool = False, dX: bool = False,
@@ -281,12 +278,13 @@ class Network:
         gradients : Gradients
             ``dW`` and ``db`` (tuples of views, shaped as `W` and `b`), ``dtheta`` (flat) and ``dX``.
         """
-        data = self._data(X, y, sample_weight)
+        threads = _checks.threads(n_threads)
+        data = self._data(X, y, sample_weight, threads)
         training = _checks.flag(training, "training")
         self._check_pass(training, len(data[0]))
         loss, dtheta, dX_values = self._network.loss_and_gradients(
             self.theta, self.buffers, *data, *self._standardisation, training, self._draws,
-            _checks.flag(dX, "dX"), _checks.threads(n_threads),
+            _checks.flag(dX, "dX"), threads,
         )  # fmt: skip
         return loss, Gradients(*self._views(dtheta), dtheta, dX_values)
 
@@ -419,7 +417,8 @@ class Network:
         self, X: object, y: object, *, sample_weight: object = None, n_threads: int | None = None
     ) -> dict[str, float]:
         """``{"loss": .., "accuracy": ..}`` of all rows, tile by tile; accuracy under a cross-entropy only."""
-        return self._evaluate(*self._data(X, y, sample_weight), _checks.threads(n_threads))
+        threads = _checks.threads(n_threads)
+        return self._evaluate(*self._data(X, y, sample_weight, threads), threads)
 
     def _evaluate(self, X: Array, y: Array, labels: bool, weights: Array | None, threads: int) -> dict[str, float]:
         loss, accuracy = self._network.evaluate(

@@ -156,7 +156,7 @@ def fit(
     if not (isinstance(progress, bool) or (isinstance(progress, str) and progress == "auto")):
         raise ValueError(f'progress must be True, False or "auto", got {progress!r}')
     shuffles = _checks.flag(shuffle, "shuffle")
-    data = network._data(X, y, sample_weight)
+    data = network._data(X, y, sample_weight, threads)
     validation = None
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
@@ -164,7 +164,7 @@ def fit(
                 f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
             )
         try:
-            validation = network._data(*validation_data)
+            validation = network._data(*validation_data, threads=threads)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
     whole = min(rows, len(data[0]))

@@ -4,6 +4,7 @@
 #include "core/kernels/dots.hpp"
 #include "core/kernels/dropout.hpp"
 #include "core/kernels/elementary.hpp"
+#include "core/kernels/finite.hpp"
 #include "core/kernels/kernels.hpp"
 #include "core/kernels/loss.hpp"
 #include "core/kernels/normalisation.hpp"
@@ -38,6 +39,7 @@ constexpr Kernels<T> table = {&product_either<T>,
                               &column_product<T>,
                               &transpose<T>,
                               &transpose_rows<T>,
+                              &all_finite<T>,
                               &find_occupied<T>,
                               &elementary<T>,
                               &activate<T>,

@@ -430,7 +430,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     def _rows(self, X: Any) -> Array:
         """X as dense rows that a fitted network takes."""
         # The quick way for what is as it should be; all else gets scikit-learn's checks and messages.
-        if self._is_plain(X) and getattr(_core, f"first_nonfinite_{X.dtype.name}")(X) is None:
+        if self._is_plain(X) and getattr(_core, f"first_nonfinite_{X.dtype.name}")(X, self._threads()) is None:
             rows: Array = X
             return rows
         return dense(validate_data(self, X, accept_sparse=["csr", "csc"], dtype=list(FLOATS), reset=False))
