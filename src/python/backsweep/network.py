@@ -206,7 +206,7 @@ class Network:
         self.input_scale = np.where(varies, np.sqrt(square), 1.0).astype(np.float64)
 
     def _data(
-        self, X: object, y: object, sample_weight: object = None, threads: int = 1
+        self, X: object, y: object, sample_weight: object = None, *, threads: int = 1
     ) -> tuple[Array, Array, bool, Array | None]:
         rows = _checks.inputs(X, self.n_in, at_least=1)
         values, labels = _checks.targets(y, len(rows), self.n_out, self.loss, self.dtype)
@@ -279,7 +279,7 @@ class Network:
             ``dW`` and ``db`` (tuples of views, shaped as `W` and `b`), ``dtheta`` (flat) and ``dX``.
         """
         threads = _checks.threads(n_threads)
-        data = self._data(X, y, sample_weight, threads)
+        data = self._data(X, y, sample_weight, threads=threads)
         training = _checks.flag(training, "training")
         self._check_pass(training, len(data[0]))
         loss, dtheta, dX_values = self._network.loss_and_gradients(
@@ -418,7 +418,7 @@ class Network:
     ) -> dict[str, float]:
         """``{"loss": .., "accuracy": ..}`` of all rows, tile by tile; accuracy under a cross-entropy only."""
         threads = _checks.threads(n_threads)
-        return self._evaluate(*self._data(X, y, sample_weight, threads), threads)
+        return self._evaluate(*self._data(X, y, sample_weight, threads=threads), threads)
 
     def _evaluate(self, X: Array, y: Array, labels: bool, weights: Array | None, threads: int) -> dict[str, float]:
         loss, accuracy = self._network.evaluate(

@@ -156,7 +156,7 @@ def fit(
     if not (isinstance(progress, bool) or (isinstance(progress, str) and progress == "auto")):
         raise ValueError(f'progress must be True, False or "auto", got {progress!r}')
     shuffles = _checks.flag(shuffle, "shuffle")
-    data = network._data(X, y, sample_weight, threads)
+    data = network._data(X, y, sample_weight, threads=threads)
     validation = None
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
