@@ -186,18 +186,6 @@ void find_rows(const Source& X, RowSelection rows, const unsigned char** address
   }
 }
 
-// A long row is foreseen by the processor once its beginning is read.
-void prefetch(const Source& X, RowSelection rows) {
-#if defined(__GNUC__)
-  constexpr std::size_t line = 64, longest = 8192;
-  const std::size_t bytes = std::min(bytes_of_row(X), longest);
-  for (std::size_t i = 0; rows.order != nullptr && i < rows.count; ++i) {
-    const unsigned char* p = row_address(X, selected_row(X, rows, i).value_or(0));
-    for (std::size_t offset = 0; offset < bytes; offset += line) __builtin_prefetch(p + offset, 0, 2);
-  }
-#endif
-}
-
 template <class T>
 bool gather(const Source& X, RowSelection rows, Standardisation<T> standardisation, Matrix<T> out) {
   return dispatch(X, [&](auto element, auto swapped) {

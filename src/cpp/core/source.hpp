@@ -67,9 +67,6 @@ std::size_t bytes_of_row(const Source& X);
 // Where the selected rows begin, of any element type.
 void find_rows(const Source& X, RowSelection rows, const unsigned char** addresses);
 
-// Tells the processor of rows in random order, which it does not foresee.
-void prefetch(const Source& X, RowSelection rows);
-
 // out = the selected rows of X, converted to T and standardised. False if a row lies outside X (it is then
 // read as zeros): the caller reports it once the threads have joined.
 template <class T>

@@ -58,11 +58,8 @@ bool Step<T>::gather_features(const Source& source, RowSelection rows, Standardi
   const Matrix<T> samples =
       workspace_.gathered.view().row_range(tile * widest_vector, widest_vector).col_range(0, source.cols);
   bool valid = true;
-  const bool asks = bytes_of_row(source) * source.rows > bytes_that_stay;
-  if (asks) prefetch(source, rows.range(0, std::min(widest_vector, rows.count)));
   for (std::size_t i = 0; i < rows.count; i += widest_vector) {
     const std::size_t n = std::min(widest_vector, rows.count - i);
-    if (asks) prefetch(source, rows.range(i + n, std::min(widest_vector, rows.count - i - n)));
     const T* addresses[widest_vector];
     if (direct) {
       valid &= row_addresses<T>(source, rows.range(i, n), addresses);
@@ -79,7 +76,6 @@ bool Step<T>::gather_features(const Source& source, RowSelection rows, Standardi
 template <class T>
 void Step<T>::gather_rows(RowSelection rows, std::size_t tile, std::size_t at) {
   Workspace<T>& ws = workspace_;
-  prefetch(data_.y, rows);
   bool valid = gather_features(data_.X, rows, data_.standardisation, tile, ws.Z[0].columns(at, rows.count));
   if (data_.labels) {
     valid &= gather_labels(data_.y, rows, network_.n_out(), ws.labels.data() + at);
