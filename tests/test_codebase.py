@@ -30,16 +30,16 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 # The headers of the core. Each includes headers of earlier levels only, so no two of one level include one another.
 LEVELS = [
     ["buffer", "matrix"],
-    ["blas", "elementary", "activation", "loss", "optimizer", "threads"],
+    ["blas", "conversion", "elementary", "activation", "loss", "optimizer", "threads"],
     ["source", "kernels/simd", "kernels/product_options", "kernels/shares"],
     ["pass", "kernels/elementary", "kernels/panels", "kernels/threefry", "kernels/transpose"],
     ["kernels/product_block"],
     [
         "kernels/activation",
         "kernels/batch_normalisation",
+        "kernels/conversion",
         "kernels/dots",
         "kernels/dropout",
-        "kernels/finite",
         "kernels/loss",
         "kernels/normalisation",
         "kernels/occupied",

@@ -38,8 +38,13 @@ inline std::string shape_text(const py::array& array) {
 
 // A view into raw bytes may begin anywhere; the core reads whole numbers.
 template <class T>
+bool is_aligned(const Array<T>& array) {
+  return reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) == 0;
+}
+
+template <class T>
 void require_aligned(const Array<T>& array, const char* name) {
-  if (reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) != 0) {
+  if (!is_aligned(array)) {
     refuse(name, "begin at a multiple of its items' size", "an unaligned array");
   }
 }

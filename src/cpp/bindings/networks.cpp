@@ -74,8 +74,8 @@ py::object network_forward_few(const Network<T>& network, const Array<T>& theta,
                         reinterpret_cast<PyObject*>(py::detail::npy_api::get().PyArray_Type_);
   if (!is_array || !Array<T>::check_(X)) return py::none();
   const auto rows = py::reinterpret_borrow<Array<T>>(X);
-  if (rows.ndim() != 2 || static_cast<std::size_t>(rows.shape(1)) != network.n_in() || rows.shape(0) < 1 ||
-      static_cast<std::size_t>(rows.shape(0)) > few_samples ||
+  if (!is_aligned(rows) || rows.ndim() != 2 || static_cast<std::size_t>(rows.shape(1)) != network.n_in() ||
+      rows.shape(0) < 1 || static_cast<std::size_t>(rows.shape(0)) > few_samples ||
       network.forward_flops() * static_cast<double>(rows.shape(0)) > short_work) {
     return py::none();
   }
@@ -160,8 +160,7 @@ void register_for(py::module_& module, const std::string& dtype) {
            exactly("y"), py::arg("labels"), exactly("sample_weight").none(true), py::arg("mean"),
            py::arg("scale"), py::arg("training"), exactly("draws"), py::arg("wants_dX"),
            py::arg("n_threads"));
-  module.def(("first_nonfinite_" + dtype).c_str(), &first_nonfinite<T>, exactly("X"),
-             py::arg("n_threads"));
+  module.def(("first_nonfinite_" + dtype).c_str(), &first_nonfinite<T>, exactly("X"), py::arg("n_threads"));
 }
 
 }  // namespace

@@ -13,25 +13,6 @@
 namespace backsweep {
 namespace {
 
-struct Half {
-  std::uint16_t bits;
-};
-
-float to_float(Half half) {
-  const std::uint32_t sign = (half.bits & 0x8000u) << 16;
-  const std::uint32_t exponent = (half.bits >> 10) & 0x1fu;
-  const std::uint32_t mantissa = half.bits & 0x3ffu;
-  if (exponent == 0) {  // zero or subnormal: mantissa · 2⁻²⁴
-    const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  // The exponent's bias moves from 15 to 127; all ones stay all ones (infinity, NaN).
-  const std::uint32_t bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | mantissa << 13;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
 // An unaligned load; the copy compiles to one instruction.
 template <class E, bool swapped>
 E load(const unsigned char* p) {
@@ -47,9 +28,16 @@ E load(const unsigned char* p) {
 }
 
 template <class T, class E>
+const Conversion<T, E>& conversion() {
+  return std::get<Conversion<T, E>>(kernels<T>().conversions);
+}
+
+template <class T, class E>
 T convert(E value) {
   if constexpr (std::is_same_v<E, Half>) {
-    return static_cast<T>(to_float(value));
+    T converted;
+    conversion<T, Half>().convert(reinterpret_cast<const unsigned char*>(&value), 1, &converted);
+    return converted;
   } else {
     return static_cast<T>(value);
   }
@@ -105,37 +93,58 @@ std::optional<std::size_t> selected_row(const Source& X, RowSelection rows, std:
   return row;
 }
 
+// Calls f(x, j, count) for the entries j, j + 1, ... of a row that begins at p, with x where they lie side by
+// side: in place, or a copy of a few at a time.
+template <class E, bool swapped, class F>
+void side_by_side(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, F f) {
+  if (!swapped && stride == static_cast<std::ptrdiff_t>(sizeof(E))) return f(p, std::size_t{0}, n);
+  constexpr std::size_t few = 64;
+  E copies[few];
+  for (std::size_t j = 0; j < n; j += few) {
+    const std::size_t count = std::min(few, n - j);
+    for (std::size_t i = 0; i < count; ++i, p += stride) copies[i] = load<E, swapped>(p);
+    f(reinterpret_cast<const unsigned char*>(copies), j, count);
+  }
+}
+
 template <class E, bool swapped, class T>
 void convert_row(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, T* out) {
-  if (stride == static_cast<std::ptrdiff_t>(sizeof(E))) {  // a constant stride lets the loop vectorise
+  if constexpr (has_conversion<E>) {
+    side_by_side<E, swapped>(p, stride, n, [&](const unsigned char* x, std::size_t j, std::size_t count) {
+      conversion<T, E>().convert(x, count, out + j);
+    });
+  } else if (stride == static_cast<std::ptrdiff_t>(sizeof(E))) {  // a constant lets the loop vectorise
     for (std::size_t j = 0; j < n; ++j) out[j] = convert<T>(load<E, swapped>(p + j * sizeof(E)));
   } else {
     for (std::size_t j = 0; j < n; ++j, p += stride) out[j] = convert<T>(load<E, swapped>(p));
   }
 }
 
-// The difference is taken in double: a column of large values that vary little keeps its digits.
 template <class E, bool swapped, class T>
 void standardise_row(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, Standardisation<T> s,
                      T* out) {
-  for (std::size_t j = 0; j < n; ++j, p += stride) {
-    out[j] = static_cast<T>((convert<double>(load<E, swapped>(p)) - s.mean[j]) / s.scale[j]);
+  if constexpr (has_conversion<E>) {
+    side_by_side<E, swapped>(p, stride, n, [&](const unsigned char* x, std::size_t j, std::size_t count) {
+      conversion<T, E>().standardise(x, count, s.mean + j, s.scale + j, out + j);
+    });
+  } else {
+    for (std::size_t j = 0; j < n; ++j, p += stride) {
+      out[j] = static_cast<T>((convert<double>(load<E, swapped>(p)) - s.mean[j]) / s.scale[j]);
+    }
   }
 }
 
-// Without a way out of the loop, so that it vectorises.
 template <class E, bool swapped, class T>
 bool row_is_finite(const unsigned char* p, std::ptrdiff_t stride, std::size_t n) {
-  constexpr T largest = std::numeric_limits<T>::max();
-  unsigned bad = 0;
-  if (stride == static_cast<std::ptrdiff_t>(sizeof(E))) {
-    for (std::size_t j = 0; j < n; ++j)
-      bad |= !(std::abs(convert<T>(load<E, swapped>(p + j * sizeof(E)))) <= largest);
+  bool finite = true;
+  if constexpr (has_conversion<E>) {
+    side_by_side<E, swapped>(p, stride, n, [&](const unsigned char* x, std::size_t, std::size_t count) {
+      finite = finite && conversion<T, E>().all_finite(x, count);
+    });
   } else {
-    for (std::size_t j = 0; j < n; ++j, p += stride)
-      bad |= !(std::abs(convert<T>(load<E, swapped>(p))) <= largest);
+    for (std::size_t j = 0; j < n; ++j, p += stride) finite &= std::isfinite(convert<T>(load<E, swapped>(p)));
   }
-  return bad == 0;
+  return finite;
 }
 
 // What a thread looks at at a time, and what it takes: as long as so many operations, from memory.
@@ -144,8 +153,8 @@ constexpr double flops_of_entry = 8;
 
 template <class E, bool swapped, class T>
 bool rows_are_finite(const Source& X, std::size_t begin, std::size_t count) {
-  if (holds<T>(X) && X.row_stride == static_cast<std::ptrdiff_t>(X.cols * sizeof(T))) {
-    return kernels<T>().all_finite(reinterpret_cast<const T*>(row_address(X, begin)), count * X.cols);
+  if (X.row_stride == static_cast<std::ptrdiff_t>(X.cols) * X.col_stride) {  // as one
+    return row_is_finite<E, swapped, T>(row_address(X, begin), X.col_stride, count * X.cols);
   }
   bool finite = true;
   for (std::size_t i = begin; finite && i < begin + count; ++i) {
@@ -176,8 +185,9 @@ bool row_addresses(const Source& X, RowSelection rows, const T** addresses) {
 }
 
 std::size_t bytes_of_row(const Source& X) {
-  const auto bytes = static_cast<std::ptrdiff_t>(X.cols) * X.col_stride;
-  return bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+  constexpr std::ptrdiff_t farthest = 64;  // a cache line
+  const bool close = X.col_stride > 0 && X.col_stride <= farthest;
+  return close ? X.cols * static_cast<std::size_t>(X.col_stride) : 0;
 }
 
 void find_rows(const Source& X, RowSelection rows, const unsigned char** addresses) {

@@ -61,7 +61,7 @@ bool holds(const Source& X);
 template <class T>
 bool row_addresses(const Source& X, RowSelection rows, const T** addresses);
 
-// From its first entry to its last; 0 where they lie the other way round.
+// From its first entry to its last; 0 where they lie far apart, or the other way round.
 std::size_t bytes_of_row(const Source& X);
 
 // Where the selected rows begin, of any element type.

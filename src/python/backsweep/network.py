@@ -338,7 +338,9 @@ class Network:
         Parameters
         ----------
         X : (m, n_0)
-            Any real dtype and layout, read-only or a memory map: rows are converted as they are gathered.
+            Any real dtype and layout, read-only or a memory map: rows are converted as they are gathered. Of a large X
+            in Fortran order, such as a frame gives, each entry of a row lies elsewhere, and ``np.ascontiguousarray``
+            pays with the first epoch.
         y : (m,) or (m, k)
             Labels 0..k-1, or probabilities (m, k), for softmax_cross_entropy; values in [0, 1] for
             sigmoid_cross_entropy, counts for poisson, any for the others: (m, k), or (m,) where k is 1.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/activation.hpp"
+#include "core/conversion.hpp"
 #include "core/elementary.hpp"
 #include "core/kernels/product_options.hpp"
 #include "core/loss.hpp"
@@ -34,8 +35,7 @@ struct Kernels {
   void (*transpose)(Matrix<const T> A, Matrix<T> B);
   // The same of rows that lie anywhere.
   void (*transpose_rows)(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B);
-  // See finite.hpp.
-  bool (*all_finite)(const T* x, std::size_t n);
+  Conversions<T> conversions;
   // See occupied.hpp.
   std::size_t (*find_occupied)(Matrix<const T> Z, unsigned char* flags);
   void (*elementary)(Elementary, const T* x, std::size_t n, T* y);

@@ -1,10 +1,10 @@
 // One set of kernels: compiled once for each instruction set, under the name that the build gives it.
 #include "core/kernels/activation.hpp"
 #include "core/kernels/batch_normalisation.hpp"
+#include "core/kernels/conversion.hpp"
 #include "core/kernels/dots.hpp"
 #include "core/kernels/dropout.hpp"
 #include "core/kernels/elementary.hpp"
-#include "core/kernels/finite.hpp"
 #include "core/kernels/kernels.hpp"
 #include "core/kernels/loss.hpp"
 #include "core/kernels/normalisation.hpp"
@@ -39,7 +39,7 @@ constexpr Kernels<T> table = {&product_either<T>,
                               &column_product<T>,
                               &transpose<T>,
                               &transpose_rows<T>,
-                              &all_finite<T>,
+                              conversions<T>,
                               &find_occupied<T>,
                               &elementary<T>,
                               &activate<T>,

@@ -209,7 +209,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         if first:
             self._initialise([X.shape[1], *sizes, self.n_outputs_], X.dtype)
         network = self.network_
-        rows = Rows(dense(X), y, sample_weight)
+        # A frame's columns lie together: rows drawn from those would be read entry by entry, in each epoch again.
+        rows = Rows(np.ascontiguousarray(dense(X)), y, sample_weight)
         if self.solver == "lbfgs":
             minimise(self, network, rows)
         else:
