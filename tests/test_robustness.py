@@ -21,9 +21,11 @@ MEMORY = Path(__file__).parents[1] / "benchmarks" / "memory.py"
 
 # What the scripts share. The network is large enough for a team of threads, and small enough for a slow machine.
 PRELUDE = """
-import hashlib, os, sys, threading, time
+import hashlib, os, signal, sys, threading, time
 import numpy as np
 import backsweep as bs
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have had it ignored
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(1500, 50)).astype(np.float32)

@@ -330,8 +330,9 @@ def test_fit_refuses_weights_that_are_not_finite(backend, name, i, where, value)
         (np.zeros(N_IN - 1), np.ones(N_IN - 1)),
         (np.full(N_IN, np.nan), np.ones(N_IN)),
         (np.zeros(N_IN), np.zeros(N_IN)),
+        (np.zeros(N_IN), np.full(N_IN, 1e-310)),
     ],
-    ids=["mean alone", "scale alone", "shape", "NaN", "zero"],
+    ids=["mean alone", "scale alone", "shape", "NaN", "zero", "subnormal"],
 )
 def test_fit_refuses_a_standardisation_that_is_none(mean, scale):
     net, optimizer = network(), bs.Adam()

@@ -29,10 +29,15 @@ Source inputs(const Network<T>& network, const py::array& X) {
 }
 
 template <class T>
-Standardisation<T> standardisation(const Network<T>& network, const std::optional<Vector64>& mean,
-                                   const std::optional<Vector64>& scale) {
+Standardisation standardisation(const Network<T>& network, const std::optional<Vector64>& mean,
+                                const std::optional<Vector64>& scale) {
   if (mean.has_value() != scale.has_value()) refuse("mean and scale", "be given together", "one");
-  return {optional_vector(mean, "mean", network.n_in()), optional_vector(scale, "scale", network.n_in())};
+  Standardisation standardisation{optional_vector(mean, "mean", network.n_in())};
+  const double* scales = optional_vector(scale, "scale", network.n_in());
+  for (std::size_t j = 0; scales != nullptr && j < network.n_in(); ++j) {
+    standardisation.inverse_scale.push_back(1 / scales[j]);
+  }
+  return standardisation;
 }
 
 // y: labels where `labels`, else one column for each output.

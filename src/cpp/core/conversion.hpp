@@ -16,8 +16,9 @@ struct Half {  // IEEE 754's binary16
 template <class T, class E>
 struct Conversion {
   void (*convert)(const unsigned char* x, std::size_t n, T* z);
-  // z = (x - mean) / scale
-  void (*standardise)(const unsigned char* x, std::size_t n, const double* mean, const double* scale, T* z);
+  // z = (x - mean) · inverse_scale
+  void (*standardise)(const unsigned char* x, std::size_t n, const double* mean, const double* inverse_scale,
+                      T* z);
   // Whether all are finite once they are of type T.
   bool (*all_finite)(const unsigned char* x, std::size_t n);
 };

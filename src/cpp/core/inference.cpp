@@ -48,7 +48,7 @@ void forward_few(const Network<T>& network, const T* theta, const T* buffers, Co
 
 template <class T>
 void forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
-             Standardisation<T> standardisation, Matrix<T> out, std::size_t n_threads) {
+             const Standardisation& standardisation, Matrix<T> out, std::size_t n_threads) {
   if (X.rows == 0) return;
   if (X.rows <= few_samples) {
     OwnedMatrix<T> input(X.rows, network.n_in());
@@ -134,11 +134,11 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
   });
 
   if (dX) {
-    const double* scale = data.standardisation.scale;  // Z[0] = (X - mean) / scale
+    const std::vector<double>& inverse_scale = data.standardisation.inverse_scale;  // ∂Z[0]/∂X
     kernels<T>().transpose(step.workspace().G.front().view().col_range(0, m), dX);
-    for (std::size_t i = 0; i < m && scale != nullptr; ++i) {
+    for (std::size_t i = 0; i < m && !inverse_scale.empty(); ++i) {
       for (std::size_t j = 0; j < dX.cols; ++j)
-        dX(i, j) = static_cast<T>(static_cast<double>(dX(i, j)) / scale[j]);
+        dX(i, j) = static_cast<T>(static_cast<double>(dX(i, j)) * inverse_scale[j]);
     }
   }
   return means(step.sums(m), weight, step.input_valid());
@@ -146,7 +146,7 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
 
 #define BACKSWEEP_INSTANTIATE(T)                                                                             \
   template void forward_few<T>(const Network<T>&, const T*, const T*, ConstMatrix<T>, Matrix<T>);            \
-  template void forward<T>(const Network<T>&, const T*, const T*, const Source&, Standardisation<T>,         \
+  template void forward<T>(const Network<T>&, const T*, const T*, const Source&, const Standardisation&,     \
                            Matrix<T>, std::size_t);                                                          \
   template Evaluation evaluate<T>(const Network<T>&, const T*, const T*, const Data<T>&, std::size_t);       \
   template Evaluation loss_and_gradients<T>(const Network<T>&, const T*, const Data<T>&, const Pass<T>&, T*, \

@@ -14,7 +14,7 @@ void forward_few(const Network<T>& network, const T* theta, const T* buffers, Co
 // out (m, n_out) = Z[L] for every row of X, tile by tile: memory does not grow with m.
 template <class T>
 void forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
-             Standardisation<T> standardisation, Matrix<T> out, std::size_t n_threads);
+             const Standardisation& standardisation, Matrix<T> out, std::size_t n_threads);
 
 struct Evaluation {
   double loss = 0;      // the (weighted) mean

@@ -121,15 +121,15 @@ void convert_row(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, T
 }
 
 template <class E, bool swapped, class T>
-void standardise_row(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, Standardisation<T> s,
+void standardise_row(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, const Standardisation& s,
                      T* out) {
   if constexpr (has_conversion<E>) {
     side_by_side<E, swapped>(p, stride, n, [&](const unsigned char* x, std::size_t j, std::size_t count) {
-      conversion<T, E>().standardise(x, count, s.mean + j, s.scale + j, out + j);
+      conversion<T, E>().standardise(x, count, s.mean + j, s.inverse_scale.data() + j, out + j);
     });
   } else {
     for (std::size_t j = 0; j < n; ++j, p += stride) {
-      out[j] = static_cast<T>((convert<double>(load<E, swapped>(p)) - s.mean[j]) / s.scale[j]);
+      out[j] = static_cast<T>((convert<double>(load<E, swapped>(p)) - s.mean[j]) * s.inverse_scale[j]);
     }
   }
 }
@@ -197,7 +197,7 @@ void find_rows(const Source& X, RowSelection rows, const unsigned char** address
 }
 
 template <class T>
-bool gather(const Source& X, RowSelection rows, Standardisation<T> standardisation, Matrix<T> out) {
+bool gather(const Source& X, RowSelection rows, const Standardisation& standardisation, Matrix<T> out) {
   return dispatch(X, [&](auto element, auto swapped) {
     using E = decltype(element);
     bool inside = true;
@@ -278,10 +278,10 @@ std::optional<Position> find_nonfinite(const Source& X, std::size_t n_threads) {
   });
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                       \
-  template bool holds<T>(const Source&);                                               \
-  template bool row_addresses<T>(const Source&, RowSelection, const T**);              \
-  template bool gather<T>(const Source&, RowSelection, Standardisation<T>, Matrix<T>); \
+#define BACKSWEEP_INSTANTIATE(T)                                                           \
+  template bool holds<T>(const Source&);                                                   \
+  template bool row_addresses<T>(const Source&, RowSelection, const T**);                  \
+  template bool gather<T>(const Source&, RowSelection, const Standardisation&, Matrix<T>); \
   template std::optional<Position> find_nonfinite<T>(const Source&, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "core/matrix.hpp"
 
@@ -46,11 +47,11 @@ struct RowSelection {
   RowSelection range(std::size_t from, std::size_t n) const { return {order, begin + from, n}; }
 };
 
-// Z[0] = (X - mean) / scale, column by column; nothing is done where mean is null.
-template <class T>
+// Z[0] = (X - mean) / scale, column by column; nothing is done where mean is null. Rows are multiplied by
+// 1 / scale: they would wait for divisions.
 struct Standardisation {
   const double* mean = nullptr;
-  const double* scale = nullptr;
+  std::vector<double> inverse_scale = {};
 };
 
 // Whether the rows of X can be read as T where they are.
@@ -70,7 +71,7 @@ void find_rows(const Source& X, RowSelection rows, const unsigned char** address
 // out = the selected rows of X, converted to T and standardised. False if a row lies outside X (it is then
 // read as zeros): the caller reports it once the threads have joined.
 template <class T>
-bool gather(const Source& X, RowSelection rows, Standardisation<T> standardisation, Matrix<T> out);
+bool gather(const Source& X, RowSelection rows, const Standardisation& standardisation, Matrix<T> out);
 
 // labels = the selected rows of a one-column y. False if a row lies outside y, or a label is not one of
 // 0, 1, ..., classes - 1 (it is then read as 0).

@@ -51,7 +51,7 @@ double Step<T>::weight_sum(RowSelection rows) const {
 // Rows of the source become columns of `out`, a vector of samples at a time: straight from where they are, or
 // by way of converted rows. One feature is a row of `out` as it comes.
 template <class T>
-bool Step<T>::gather_features(const Source& source, RowSelection rows, Standardisation<T> standardisation,
+bool Step<T>::gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
                               std::size_t tile, Matrix<T> out) {
   if (source.cols == 1) return gather<T>(source, rows, standardisation, {out.data, rows.count, 1, 1});
   const bool direct = standardisation.mean == nullptr && holds<T>(source);

@@ -18,7 +18,7 @@ struct Data {
   Source y;             // one column of labels, or one column for each output
   bool labels = false;  // which of the two
   Source weights;       // one column, or no data: every row counts 1
-  Standardisation<T> standardisation;
+  Standardisation standardisation;
   T loss_cap = std::numeric_limits<T>::infinity();  // see Targets
 };
 
@@ -73,7 +73,7 @@ class Step {
   }
 
   void gather_rows(RowSelection rows, std::size_t tile, std::size_t at);
-  bool gather_features(const Source& source, RowSelection rows, Standardisation<T> standardisation,
+  bool gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
                        std::size_t tile, Matrix<T> out);
 
   const Network<T>& network_;

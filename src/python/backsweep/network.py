@@ -175,8 +175,8 @@ class Network:
             fits = isinstance(vector, np.ndarray) and vector.shape == (self.n_in,) and vector.dtype == np.float64
             if vector is None or not fits or not np.isfinite(vector).all():
                 raise ValueError(f"{name} must be {self.n_in} finite numbers in float64, got {vector!r}")
-            if name == "input_scale" and vector.min() <= 0:
-                raise ValueError(f"input_scale must be greater than 0, got {vector.min()}")
+            if name == "input_scale" and vector.min() < np.finfo(np.float64).tiny:  # rows are multiplied by 1 / scale
+                raise ValueError(f"input_scale must be greater than 0, and no subnormal number, got {vector.min()}")
         return mean, scale
 
     def standardise(self, X: object) -> None:

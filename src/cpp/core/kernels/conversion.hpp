@@ -42,9 +42,10 @@ void convert(const unsigned char* x, std::size_t n, T* z) {
 
 // The difference is taken in double: a column of large values that vary little keeps its digits.
 template <class T, class E>
-void standardise(const unsigned char* x, std::size_t n, const double* mean, const double* scale, T* z) {
+void standardise(const unsigned char* x, std::size_t n, const double* mean, const double* inverse_scale,
+                 T* z) {
   for (std::size_t j = 0; j < n; ++j) {
-    z[j] = static_cast<T>((converted<double>(element<E>(x, j)) - mean[j]) / scale[j]);
+    z[j] = static_cast<T>((converted<double>(element<E>(x, j)) - mean[j]) * inverse_scale[j]);
   }
 }
 
