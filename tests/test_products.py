@@ -12,3 +12,12 @@ TEAMS = [1, 2, None]
 def test_shapes_of_rows_far_apart(shape, dtype):
     """Rows of W that lie so far apart that products copy their entries, and as many samples as make it worth while."""
     check_sweeps(Problem(shape, 140, "identity", loss="mean_squared_error", labels=False, dtype=dtype), TEAMS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", range(9, 42))
+def test_shapes_that_leave_columns_of_dW_over(width, dtype):
+    """Every rest of outputs after whole vectors: narrower vectors, or dots along the samples; and zeros left out."""
+    check_sweeps(Problem((30, width, 3), 37, "relu", dtype=dtype), TEAMS)
+    check_sweeps(Problem((90, width, 12), 37, "tanh", dtype=dtype, zeros=True), TEAMS)
+    check_sweeps(Problem((30, width, 3), 3, "relu", dtype=dtype), TEAMS)

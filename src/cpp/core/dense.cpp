@@ -26,8 +26,15 @@ std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_on
   return std::min({n_in, most, std::max(fewest, rows / at_once * at_once)});
 }
 
-// A row of dW of up to so many weights leaves lanes of a vector empty.
+// A row of dW of up to so many weights leaves lanes of a vector empty. So does the rest of a longer one after
+// whole vectors. Such columns are dots of rows of Z and D, along the samples.
 constexpr std::size_t widest_thin = 10;
+
+std::size_t columns_in_dots(std::size_t n_out, std::size_t lanes) {
+  if (n_out <= widest_thin) return n_out;
+  const std::size_t rest = n_out % lanes;
+  return rest <= lanes / 2 ? rest : 0;
+}
 
 // To look for zeros among the features takes about as long as so many outputs take of what it may save.
 constexpr std::size_t outputs_worth_a_look = 32;
@@ -94,11 +101,12 @@ Dense<T>::Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias
       n_out_(n_out),
       sigma_(sigma),
       bias_(bias),
+      in_dots_(columns_in_dots(n_out, kernels<T>().lanes)),
       block_rows_(rows_in_block(n_in, n_out, kernels<T>().product_rows)) {}
 
 template <class T>
 bool Dense<T>::is_thin() const {
-  return n_out_ <= widest_thin;
+  return in_dots_ == n_out_;
 }
 
 template <class T>
@@ -131,7 +139,10 @@ void Dense<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matr
   const Activation sigma = pass.gated_above ? Activation::identity : sigma_;
   const bool few = pass.samples <= few_samples && !is_thin();
   dense_backward<T>(sigma, G_next, W(theta), A, Z_next, D, few ? Matrix<T>{} : G, pass.gate_below);
-  if (!is_thin()) kernels<T>().transpose(D.col_range(0, D_rows.rows), D_rows);
+  if (!is_thin()) {
+    const std::size_t turned = few ? n_out_ : n_out_ - in_dots_;
+    kernels<T>().transpose(D.row_range(0, turned).col_range(0, D_rows.rows), D_rows);
+  }
   if (!few || !G) return;
   const Matrix<T> of_samples = G.col_range(0, pass.samples);
   kernels<T>().dots(W(theta), D_rows.col_range(0, n_out_), of_samples);
@@ -148,8 +159,15 @@ void Dense<T>::gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occ
   const std::size_t begin = block * block_rows_;
   const std::size_t rows = gradient_block(block).size() / n_out_;
   const Matrix<T> dW{dtheta_block, rows, n_out_, n_out_};
-  if (is_thin()) return kernels<T>().dots(Z.row_range(begin, rows).col_range(0, D.cols), D, dW);
-  dense_gradient<T>(Z.row_range(begin, rows), occupied.from_feature(begin), D_rows, dW, ahead);
+  const ConstMatrix<T> Z_rows = Z.row_range(begin, rows);
+  const std::size_t in_vectors = n_out_ - in_dots_;
+  if (in_vectors > 0) {
+    dense_gradient<T>(Z_rows, occupied.from_feature(begin), D_rows, dW.col_range(0, in_vectors), ahead);
+  }
+  if (in_dots_ > 0) {
+    kernels<T>().dots(Z_rows.col_range(0, D.cols), D.row_range(in_vectors, in_dots_),
+                      dW.col_range(in_vectors, in_dots_));
+  }
 }
 
 template <class T>

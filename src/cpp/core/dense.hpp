@@ -61,6 +61,7 @@ class Dense final : public Layer<T> {
   std::size_t n_out_;
   Activation sigma_;
   bool bias_;
+  std::size_t in_dots_;     // the last columns of dW
   std::size_t block_rows_;  // rows of W in a block of the gradient
 };
 

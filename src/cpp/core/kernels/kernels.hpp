@@ -21,6 +21,7 @@ inline constexpr std::size_t narrowest_vector = 4;
 
 template <class T>
 struct Kernels {
+  std::size_t lanes;  // of a vector
   // C[j, :] = init[j] + Σ_p A(p, j) B[p, :], where A is (p, j), or (j, p) with p_along_rows. See product.hpp.
   void (*product)(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C,
                   const ProductOptions<T>&);

@@ -32,7 +32,8 @@ void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, con
 namespace BACKSWEEP_ISA_NAMESPACE {
 
 template <class T>
-constexpr Kernels<T> table = {&product_either<T>,
+constexpr Kernels<T> table = {lanes<T>,
+                              &product_either<T>,
                               most_rows,
                               &dots<T>,
                               &row_product<T>,
