@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <type_traits>
 
 #include "core/kernels/kernels.hpp"

@@ -52,11 +52,11 @@ void standardise(const unsigned char* x, std::size_t n, const double* mean, cons
 // From several places at once, since memory answers several requests in the time of one.
 template <class T, class E>
 bool all_finite(const unsigned char* x, std::size_t n) {
-  constexpr std::size_t places = 4, ahead = 2048, size = sizeof(E);
-  using Stored = VectorOf<E, lanes<T> * size>;
-  const std::size_t part = n / (places * lanes<T>)*lanes<T>;
+  constexpr std::size_t places = 4, ahead = 2048, size = sizeof(E), width = lanes<T>;
+  using Stored = VectorOf<E, width * size>;
+  const std::size_t part = n / (places * width) * width;
   Vector<T> zeros[places] = {};  // Σ 0 · x, which is NaN where an x is not finite
-  for (std::size_t i = 0; i < part; i += lanes<T>) {
+  for (std::size_t i = 0; i < part; i += width) {
 #pragma GCC unroll 4
     for (std::size_t k = 0; k < places; ++k) {
       const unsigned char* p = x + (k * part + i) * size;

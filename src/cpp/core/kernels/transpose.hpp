@@ -59,7 +59,7 @@ void transpose(ConstMatrix<T> A, Matrix<T> B) {
 }
 
 // Rows that lie anywhere become columns of B. B's rows reach to whole vectors: beyond the last column they
-// get 0.
+// get 0. Where a team shares B, another core has read what is written here: it is told a block ahead.
 template <class T>
 void transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B) {
   constexpr std::size_t n = lanes<T>;
