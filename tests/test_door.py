@@ -353,7 +353,7 @@ WRONG_TARGETS = [
 
 
 @pytest.mark.parametrize("method", ["forward", "evaluate", "loss_and_gradients", "trainer"])
-@pytest.mark.parametrize("changes", WRONG_ROWS, ids=str)
+@pytest.mark.parametrize("changes", WRONG_ROWS, ids=", ".join)
 def test_rows_and_parameters_that_do_not_fit_are_refused(method, changes):
     calls = Calls()
     getattr(calls, method)()
@@ -362,7 +362,7 @@ def test_rows_and_parameters_that_do_not_fit_are_refused(method, changes):
 
 
 @pytest.mark.parametrize("method", ["evaluate", "loss_and_gradients", "epoch"])
-@pytest.mark.parametrize("changes", WRONG_TARGETS, ids=str)
+@pytest.mark.parametrize("changes", WRONG_TARGETS, ids=", ".join)
 def test_targets_that_do_not_fit_are_refused(method, changes):
     """A label that is out of range is found at the latest where it is read, before it is an index."""
     with pytest.raises(REFUSALS):
@@ -385,7 +385,7 @@ WRONG_DRAWS = [
 ]
 
 
-@pytest.mark.parametrize("changes", WRONG_DRAWS, ids=str)
+@pytest.mark.parametrize("changes", WRONG_DRAWS, ids=", ".join)
 def test_what_nothing_can_be_drawn_from_is_refused(changes):
     with pytest.raises(REFUSALS):
         Calls().loss_and_gradients(**changes)
@@ -430,7 +430,7 @@ def run(trainer, **changes):
         {"draws": read_only(np.zeros(2, dtype=np.int64))},
         *WRONG_DRAWS,
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_trainers_that_cannot_be_are_refused(changes):
     calls = Calls()
@@ -477,7 +477,7 @@ ORDER = np.arange(M)[::-1].copy()
         {"sums": read_only(np.zeros(5))},
         {"seconds": "long"},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_runs_that_cannot_be_are_refused(changes):
     trainer = Calls().trainer()
