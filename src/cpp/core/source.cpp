@@ -106,13 +106,20 @@ void side_by_side(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, 
   }
 }
 
+// A row of fewer entries, as y or the weights have, is converted in the time of the call.
+constexpr std::size_t entries_worth_a_call = 8;
+
 template <class E, bool swapped, class T>
 void convert_row(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, T* out) {
   if constexpr (has_conversion<E>) {
-    side_by_side<E, swapped>(p, stride, n, [&](const unsigned char* x, std::size_t j, std::size_t count) {
-      conversion<T, E>().convert(x, count, out + j);
-    });
-  } else if (stride == static_cast<std::ptrdiff_t>(sizeof(E))) {  // a constant lets the loop vectorise
+    if (n >= entries_worth_a_call) {
+      return side_by_side<E, swapped>(p, stride, n,
+                                      [&](const unsigned char* x, std::size_t j, std::size_t count) {
+                                        conversion<T, E>().convert(x, count, out + j);
+                                      });
+    }
+  }
+  if (stride == static_cast<std::ptrdiff_t>(sizeof(E))) {  // a constant lets the loop vectorise
     for (std::size_t j = 0; j < n; ++j) out[j] = convert<T>(load<E, swapped>(p + j * sizeof(E)));
   } else {
     for (std::size_t j = 0; j < n; ++j, p += stride) out[j] = convert<T>(load<E, swapped>(p));
@@ -123,13 +130,15 @@ template <class E, bool swapped, class T>
 void standardise_row(const unsigned char* p, std::ptrdiff_t stride, std::size_t n, const Standardisation& s,
                      T* out) {
   if constexpr (has_conversion<E>) {
-    side_by_side<E, swapped>(p, stride, n, [&](const unsigned char* x, std::size_t j, std::size_t count) {
-      conversion<T, E>().standardise(x, count, s.mean + j, s.inverse_scale.data() + j, out + j);
-    });
-  } else {
-    for (std::size_t j = 0; j < n; ++j, p += stride) {
-      out[j] = static_cast<T>((convert<double>(load<E, swapped>(p)) - s.mean[j]) * s.inverse_scale[j]);
+    if (n >= entries_worth_a_call) {
+      return side_by_side<E, swapped>(
+          p, stride, n, [&](const unsigned char* x, std::size_t j, std::size_t count) {
+            conversion<T, E>().standardise(x, count, s.mean + j, s.inverse_scale.data() + j, out + j);
+          });
     }
+  }
+  for (std::size_t j = 0; j < n; ++j, p += stride) {
+    out[j] = static_cast<T>((convert<double>(load<E, swapped>(p)) - s.mean[j]) * s.inverse_scale[j]);
   }
 }
 
