@@ -12,7 +12,7 @@ def numbers(stored, m, n):
     """Of every size that the type has, down to its subnormal numbers."""
     rng = np.random.default_rng(0)
     dtype = np.dtype(stored)
-    if dtype.kind in "b":
+    if dtype.kind == "b":
         return rng.random((m, n)) < 0.5
     if dtype.kind in "iu":
         X = rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, (m, n), dtype=dtype.newbyteorder("="))

@@ -19,7 +19,7 @@ struct Conversion {
   // z = (x - mean) · inverse_scale
   void (*standardise)(const unsigned char* x, std::size_t n, const double* mean, const double* inverse_scale,
                       T* z);
-  // Whether all are finite once they are of type T.
+  // Whether all are finite once they are of type T; null for integers, which are.
   bool (*all_finite)(const unsigned char* x, std::size_t n);
 };
 

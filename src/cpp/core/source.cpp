@@ -193,8 +193,7 @@ bool row_addresses(const Source& X, RowSelection rows, const T** addresses) {
 }
 
 std::size_t bytes_of_row(const Source& X) {
-  constexpr std::ptrdiff_t farthest = 64;  // a cache line
-  const bool close = X.col_stride > 0 && X.col_stride <= farthest;
+  const bool close = X.col_stride > 0 && X.col_stride <= static_cast<std::ptrdiff_t>(cache_line);
   return close ? X.cols * static_cast<std::size_t>(X.col_stride) : 0;
 }
 

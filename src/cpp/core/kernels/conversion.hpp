@@ -80,11 +80,9 @@ bool all_halves_finite(const unsigned char* x, std::size_t n) {
   return any == 0;
 }
 
-inline bool integers_are_finite(const unsigned char*, std::size_t) { return true; }
-
 template <class T>
 constexpr Conversions<T> conversions = {
-    {&convert<T, std::uint8_t>, &standardise<T, std::uint8_t>, &integers_are_finite},
+    {&convert<T, std::uint8_t>, &standardise<T, std::uint8_t>, nullptr},
     {&convert<T, Half>, &standardise<T, Half>, &all_halves_finite<T>},
     {&convert<T, float>, &standardise<T, float>, &all_finite<T, float>},
     {&convert<T, double>, &standardise<T, double>, &all_finite<T, double>}};
