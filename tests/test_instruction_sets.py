@@ -21,7 +21,7 @@ TESTS = [
 ]  # fmt: skip
 CHOSEN = (
     "test_elementary or test_core_and_reference or test_function or test_shapes or test_zeros "
-    "or test_training_of_shapes"
+    "or test_training_of_shapes or test_any_number_of_threads"
 )
 
 

@@ -101,9 +101,8 @@ def test_training_of_shapes(shape, dtype, weighted):
     check_training(problem, "sgd", batch_size=max(2, 2 * shape[1] // 3), teams=TEAMS, epochs=2)
 
 
-# The same bits. 256 rows of the widest network are 8 tiles and its gradient 4 blocks; the last batch is a part.
+# The same bits. 256 rows are several tiles, which a layer of 529,000 weights takes together; the last batch is a part.
 LARGE = Problem((100, 256, 256, 10), 600, "relu")
-CLIPPED = {"learning_rate": 1e-2, "clip_norm": 0.1}
 
 
 def bits(network, X, y, w=None, *, n_threads=None, opt=None, batch_size=256, epochs=1):
@@ -132,6 +131,7 @@ def assert_same_bits(one, other):
         LARGE.but(activation="gelu", bias=False, weighted=True),
         LARGE.but(widths=(37, 301, 129, 3), activation="tanh", loss="mean_squared_error", standardised=True),
         LARGE.but(widths=(784, 10)),
+        LARGE.but(widths=(37, 1000, 529, 15)),
         Problem(widths=(20, 64, 64, 2), rows=70),
     ],
     ids=lambda problem: "-".join(map(str, problem.widths)) + " weighted" * problem.weighted,
@@ -142,7 +142,7 @@ def test_any_number_of_threads_gives_the_same_bits(problem, dtype, clips):
     expected, *others = (
         bits(
             problem.network("core"), *problem.data(), n_threads=n,
-            opt=bs.SGD(**CLIPPED, momentum=0.9) if clips else bs.Adam(),
+            opt=bs.SGD(1e-2, momentum=0.9, clip_norm=0.1) if clips else bs.Adam(),
         )
         for n in TEAMS
     )  # fmt: skip

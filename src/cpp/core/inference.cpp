@@ -9,8 +9,9 @@
 namespace backsweep {
 namespace {
 
-// Nothing is swept back over these: a larger tile reads the weights less often.
+// Nothing is swept back over these: a larger piece reads the weights less often.
 constexpr std::size_t tiles_at_once = 2;
+constexpr std::size_t tiles_at_once_of_large = 4;
 
 // Pieces whose sums are kept until they are added in their order: memory does not grow with the rows.
 constexpr std::size_t pieces_at_a_time = 1024;
@@ -23,7 +24,8 @@ struct Pieces {
 
 template <class T>
 Pieces pieces(const Network<T>& network, std::size_t m) {
-  const std::size_t rows = std::clamp<std::size_t>(m, 1, tiles_at_once * network.samples_in_tile());
+  const std::size_t tiles = network.joins_tiles() ? tiles_at_once_of_large : tiles_at_once;
+  const std::size_t rows = std::clamp<std::size_t>(m, 1, tiles * network.samples_in_tile());
   return {rows, (m + rows - 1) / rows};
 }
 
@@ -126,8 +128,8 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
   const double mean = weight > 0 ? 1 / weight : 0;
 
   for (std::size_t phase = 0; phase < step.phases(); ++phase) {
-    for_each_task(threads, step.tasks(phase, m),
-                  [&](std::size_t task) { step.perform(phase, task, batch, mean, pass); });
+    for_each_task(threads, step.tasks(phase, m, threads),
+                  [&](std::size_t task) { step.perform(phase, task, threads, batch, mean, pass); });
   }
   for_each_task(threads, blocks, [&](std::size_t block) {
     step.gradient(block, m, dtheta + network.gradient_block(block).begin);

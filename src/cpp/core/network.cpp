@@ -6,11 +6,15 @@ namespace backsweep {
 namespace {
 
 // A tile is four vectors wide: enough for a block of the product's registers twice over, and few enough that
-// 128 samples make two tiles. A product reads its weights once a tile, so where they do not fit into the
-// second-level cache more samples must share them.
+// 128 samples make two tiles.
 constexpr std::size_t vectors_in_tile = 4;
-constexpr std::size_t vectors_in_tile_of_large = 8;
-constexpr std::size_t large_layer = 1u << 19;  // in weights
+// A product reads its weights once a tile, or once a run of tiles where there are so many that they do not
+// stay in the second-level cache. A run's values should.
+constexpr std::size_t weights_that_stay = 1u << 19;
+constexpr std::size_t samples_in_run = 512;
+// A block of the product has half as many rows at least if there are as many as this, and then sums each
+// sample's terms in the same order wherever the block begins: tiles that are joined give the same bits.
+constexpr std::size_t rows_of_same_order = 16;
 // In a small network the calls of a tile take as long as its arithmetic: more samples share them.
 constexpr std::size_t most_vectors_in_tile = 16;
 constexpr double flops_of_small_tile = 1e6;
@@ -20,7 +24,6 @@ constexpr double flops_of_small_tile = 1e6;
 template <class T>
 Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
     : layers_(std::move(layers)), loss_(loss), offsets_{0}, buffer_offsets_{0} {
-  std::size_t largest_layer = 0;  // in parameters
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer<T>& layer = *layers_[i];
     for (std::size_t j = 0; j < layer.gradient_blocks(); ++j) {
@@ -33,10 +36,9 @@ Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
     offsets_.push_back(offsets_[i] + layer.parameters());
     buffer_offsets_.push_back(buffer_offsets_[i] + layer.buffers());
     if (layer.whole_batch() != nullptr) whole_batch_.push_back(i);
-    largest_layer = std::max(largest_layer, layer.parameters());
     forward_flops_ += layer.flops();
   }
-  std::size_t vectors = largest_layer > large_layer ? vectors_in_tile_of_large : vectors_in_tile;
+  std::size_t vectors = vectors_in_tile;
   const auto flops = [&] { return step_flops() * static_cast<double>(vectors * widest_vector); };
   while (vectors < most_vectors_in_tile && flops() < flops_of_small_tile) vectors *= 2;
   samples_in_tile_ = vectors * widest_vector;
@@ -48,10 +50,31 @@ std::size_t Network<T>::tiles(std::size_t m) const {
 }
 
 template <class T>
-RowSelection Network<T>::tile(RowSelection batch, std::size_t index) const {
-  const std::size_t m = batch.count, n = tiles(m);
+Slice Network<T>::tile(std::size_t index, std::size_t m) const {
+  const std::size_t n = tiles(m);
   const auto begin = [&](std::size_t i) { return i == n ? m : m * i / n / widest_vector * widest_vector; };
-  return batch.range(begin(index), begin(index + 1) - begin(index));
+  return {begin(index), begin(index + 1)};
+}
+
+template <class T>
+std::size_t Network<T>::tiles_in_run(std::size_t m, std::size_t team) const {
+  if (!joins_tiles()) return 1;
+  const std::size_t n = tiles(m), most = std::max<std::size_t>(samples_in_run / samples_in_tile_, 1);
+  const std::size_t runs_of_member = (n + team * most - 1) / (team * most);
+  return (n + team * runs_of_member - 1) / (team * runs_of_member);
+}
+
+template <class T>
+bool Network<T>::joins_tiles() const {
+  bool any = false;
+  for (std::size_t i = 0; i < depth(); ++i) any |= joins_tiles(i);
+  return any;
+}
+
+template <class T>
+bool Network<T>::joins_tiles(std::size_t i) const {
+  const Layer<T>& layer = *layers_[i];
+  return layer.weights() > weights_that_stay && std::min(layer.n_in(), layer.n_out()) >= rows_of_same_order;
 }
 
 template <class T>
@@ -109,14 +132,25 @@ Pass<T> Network<T>::in_layer(std::size_t i, Slice samples, const Pass<T>& pass,
 }
 
 template <class T>
-void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count,
-                         const Pass<T>& pass, Slice layers) const {
+void Network<T>::forward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples,
+                         const Pass<T>& pass) const {
+  const std::size_t begin = samples.begin, count = samples.size();
+  const Occupied occupied = i == 0 ? ws.occupied.of(begin, count) : Occupied{};
+  layers_[i]->forward(theta + offsets_[i], ws.Z[i].columns(begin, count), ws.A[i].columns(begin, count),
+                      ws.Z[i + 1].columns(begin, count), in_layer(i, samples, pass, occupied));
+}
+
+template <class T>
+void Network<T>::forward(const T* theta, Workspace<T>& ws, Slice tiles, std::size_t m, const Pass<T>& pass,
+                         Slice layers) const {
   for (std::size_t i = layers.begin; i < layers.end; ++i) {
-    const Occupied occupied = i == 0 ? ws.occupied.of(begin, count) : Occupied{};
-    layers_[i]->forward(theta + offsets_[i], ws.Z[i].columns(begin, count), ws.A[i].columns(begin, count),
-                        ws.Z[i + 1].columns(begin, count),
-                        in_layer(i, {begin, begin + count}, pass, occupied));
+    each_part(i, tiles, m, [&](Slice samples) { forward(i, theta, ws, samples, pass); });
   }
+}
+
+template <class T>
+void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass) const {
+  for (std::size_t i = 0; i < depth(); ++i) forward(i, theta, ws, {0, m}, pass);
 }
 
 template <class T>
@@ -143,17 +177,25 @@ LossSums Network<T>::loss(Workspace<T>& ws, std::size_t begin, std::size_t count
 }
 
 template <class T>
-void Network<T>::backward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count,
-                          const Pass<T>& pass, Slice layers) const {
+void Network<T>::backward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass,
+                          bool gated_above, bool gates_below) const {
+  const std::size_t begin = samples.begin, count = samples.size();
+  Pass<T> here = in_layer(i, samples, pass);
+  here.gated_above = gated_above;
+  if (gates_below) here.gate_below = ws.Z[i].columns(begin, count).data;
+  layers_[i]->backward(theta + offsets_[i], ws.A[i].columns(begin, count), ws.Z[i + 1].columns(begin, count),
+                       ws.G[i + 1].columns(begin, count), ws.D_rows[i].view().row_range(begin, count),
+                       ws.G[i].columns(begin, count), here);
+}
+
+template <class T>
+void Network<T>::backward(const T* theta, Workspace<T>& ws, Slice tiles, std::size_t m, const Pass<T>& pass,
+                          Slice layers) const {
   bool gated = false;
   for (std::size_t i = layers.end; i-- > layers.begin;) {
-    Pass<T> here = in_layer(i, {begin, begin + count}, pass);
-    here.gated_above = gated;
-    gated = i > layers.begin && layers_[i]->gates_below() && layers_[i - 1]->is_gate();
-    if (gated) here.gate_below = ws.Z[i].columns(begin, count).data;
-    layers_[i]->backward(theta + offsets_[i], ws.A[i].columns(begin, count),
-                         ws.Z[i + 1].columns(begin, count), ws.G[i + 1].columns(begin, count),
-                         ws.D_rows[i].view().row_range(begin, count), ws.G[i].columns(begin, count), here);
+    const bool gates = i > layers.begin && layers_[i]->gates_below() && layers_[i - 1]->is_gate();
+    each_part(i, tiles, m, [&](Slice samples) { backward(i, theta, ws, samples, pass, gated, gates); });
+    gated = gates;
   }
 }
 

@@ -30,8 +30,13 @@ class Network {
   // A batch of m falls into tiles. They depend on the problem alone, never on the number of threads: that is
   // why results do not either. Tiles begin at whole vectors; what is left over goes to the last.
   std::size_t tiles(std::size_t m) const;
-  RowSelection tile(RowSelection batch, std::size_t index) const;
+  Slice tile(std::size_t index, std::size_t m) const;  // its samples
   std::size_t samples_in_tile() const { return samples_in_tile_; }
+
+  // Tiles are swept in runs of so many, the last of fewer: of one, but where weights come from beyond the
+  // caches. A run reads those once, for all its tiles, and is as long as leaves a run to each of the team.
+  bool joins_tiles() const;
+  std::size_t tiles_in_run(std::size_t m, std::size_t team) const;
 
   // Nothing is swept back; a prediction pass is; a training pass is.
   enum class Purpose { inference, gradients, training };
@@ -49,9 +54,12 @@ class Network {
   // The fewest rows that a training pass can take.
   std::size_t fewest_rows() const { return whole_batch_.empty() ? 1 : 2; }
 
-  // Z[i] → Z[j] on samples [begin, begin + count) of the workspace, over layers i to j - 1.
-  void forward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count, const Pass<T>& pass,
+  // Z[i] → Z[j] on a run of tiles of a batch of m, over layers i to j - 1.
+  void forward(const T* theta, Workspace<T>& ws, Slice tiles, std::size_t m, const Pass<T>& pass,
                Slice layers) const;
+
+  // Z[0] → Z[L] on the first m samples of the workspace at once.
+  void forward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass) const;
 
   // A prediction pass for a few samples, one to a row of X and Z. The buffers hold a row of any layer for
   // each of them.
@@ -63,7 +71,7 @@ class Network {
   LossSums loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale, T loss_cap) const;
 
   // G[j] → D[j-1], ..., D[i] and G[i], over layers j - 1 to i; G[0] only where the workspace has it.
-  void backward(const T* theta, Workspace<T>& ws, std::size_t begin, std::size_t count, const Pass<T>& pass,
+  void backward(const T* theta, Workspace<T>& ws, Slice tiles, std::size_t m, const Pass<T>& pass,
                 Slice layers) const;
 
   // The same over the layer after segment `index`, for a batch of m, task by task.
@@ -91,6 +99,19 @@ class Network {
     return *layers_[whole_batch_[index]]->whole_batch();
   }
   Pass<T> in_layer(std::size_t i, Slice samples, const Pass<T>& pass, const Occupied& occupied = {}) const;
+  bool joins_tiles(std::size_t i) const;
+  void forward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass) const;
+  void backward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass,
+                bool gated_above, bool gates_below) const;
+
+  // Calls f(samples) for a run of tiles: for all at once, or for one after another.
+  template <class F>
+  void each_part(std::size_t i, Slice run, std::size_t m, const F& f) const {
+    const std::size_t at_once = joins_tiles(i) ? run.size() : 1;
+    for (std::size_t first = run.begin; first < run.end; first += at_once) {
+      f(Slice{tile(first, m).begin, tile(first + at_once - 1, m).end});
+    }
+  }
 
   struct Block {
     std::size_t layer;

@@ -94,20 +94,23 @@ void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out) {
   Workspace<T>& ws = workspace_;
   gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count));
   network_.look(ws, 0, rows.count);
-  network_.forward(theta_, ws, 0, rows.count, prediction_pass(buffers), network_.all_layers());
+  network_.forward(theta_, ws, rows.count, prediction_pass(buffers));
   kernels<T>().transpose(ws.Z.back().view().col_range(0, rows.count), out);
 }
 
 template <class T>
 LossSums Step<T>::evaluate_rows(RowSelection rows, const T* buffers) {
   gather_rows(rows, 0, 0);
-  network_.forward(theta_, workspace_, 0, rows.count, prediction_pass(buffers), network_.all_layers());
+  network_.forward(theta_, workspace_, rows.count, prediction_pass(buffers));
   return network_.loss(workspace_, 0, rows.count, 0, data_.loss_cap);
 }
 
 template <class T>
-std::size_t Step<T>::tasks(std::size_t phase, std::size_t batch_rows) const {
-  if (phase % 2 == 0) return network_.tiles(batch_rows);
+std::size_t Step<T>::tasks(std::size_t phase, std::size_t batch_rows, std::size_t team) const {
+  if (phase % 2 == 0) {
+    const std::size_t in_run = network_.tiles_in_run(batch_rows, team);
+    return (network_.tiles(batch_rows) + in_run - 1) / in_run;
+  }
   const std::size_t index = phase / 2;
   return network_.batch_tasks(index < turn() ? index : 2 * turn() - 1 - index);
 }
@@ -115,7 +118,7 @@ std::size_t Step<T>::tasks(std::size_t phase, std::size_t batch_rows) const {
 // Phases 0, 2, ... are of tiles, those between them of the layers between segments: first all on the way
 // forward, then all on the way back.
 template <class T>
-void Step<T>::perform(std::size_t phase, std::size_t task, RowSelection batch, double scale,
+void Step<T>::perform(std::size_t phase, std::size_t task, std::size_t team, RowSelection batch, double scale,
                       const Pass<T>& pass) {
   Workspace<T>& ws = workspace_;
   const std::size_t index = phase / 2, m = batch.count;
@@ -123,12 +126,23 @@ void Step<T>::perform(std::size_t phase, std::size_t task, RowSelection batch, d
     if (index < turn()) return network_.forward_batch(index, task, theta_, ws, m);
     return network_.backward_batch(2 * turn() - 1 - index, task, theta_, ws, m);
   }
-  const RowSelection rows = network_.tile(batch, task);
-  const std::size_t at = rows.begin - batch.begin;
-  if (index == 0) gather_rows(rows, task, at);
-  if (index <= turn()) network_.forward(theta_, ws, at, rows.count, pass, segment(index));
-  if (index == turn()) tile_sums_[task] = network_.loss(ws, at, rows.count, scale, data_.loss_cap);
-  if (index >= turn()) network_.backward(theta_, ws, at, rows.count, pass, segment(2 * turn() - index));
+  const std::size_t in_run = network_.tiles_in_run(m, team);
+  const Slice run{task * in_run, std::min((task + 1) * in_run, network_.tiles(m))};
+  const auto each_tile = [&](const auto& f) {
+    for (std::size_t tile = run.begin; tile < run.end; ++tile) f(tile, network_.tile(tile, m));
+  };
+  if (index == 0) {
+    each_tile([&](std::size_t tile, Slice samples) {
+      gather_rows(batch.range(samples.begin, samples.size()), tile, samples.begin);
+    });
+  }
+  if (index <= turn()) network_.forward(theta_, ws, run, m, pass, segment(index));
+  if (index == turn()) {
+    each_tile([&](std::size_t tile, Slice samples) {
+      tile_sums_[tile] = network_.loss(ws, samples.begin, samples.size(), scale, data_.loss_cap);
+    });
+  }
+  if (index >= turn()) network_.backward(theta_, ws, run, m, pass, segment(2 * turn() - index));
 }
 
 template <class T>

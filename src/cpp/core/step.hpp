@@ -38,12 +38,13 @@ class Step {
   LossSums evaluate_rows(RowSelection rows, const T* buffers);
 
   // Both sweeps over a batch fall into phases, one after another, and a phase into tasks, which may be done
-  // at the same time. One phase is all where no layer looks at the whole batch: its tasks are the tiles, each
-  // gathered, swept forward, given its loss and swept backward. Else phases of tiles, which come as far as
-  // such a layer, take turns with that layer's own. scale = 1/Σw makes G the gradient of the mean.
+  // at the same time. One phase is all where no layer looks at the whole batch: its tasks are runs of tiles,
+  // each gathered, swept forward, given its loss and swept backward. Else phases of tiles, which come as far
+  // as such a layer, take turns with that layer's own. scale = 1/Σw makes G the gradient of the mean.
   std::size_t phases() const { return 4 * turn() + 1; }
-  std::size_t tasks(std::size_t phase, std::size_t batch_rows) const;
-  void perform(std::size_t phase, std::size_t task, RowSelection batch, double scale, const Pass<T>& pass);
+  std::size_t tasks(std::size_t phase, std::size_t batch_rows, std::size_t team) const;
+  void perform(std::size_t phase, std::size_t task, std::size_t team, RowSelection batch, double scale,
+               const Pass<T>& pass);
 
   // Takes the batch's statistics into the buffers.
   void remember(std::size_t batch_rows, T* buffers) const {

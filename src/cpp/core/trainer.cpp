@@ -115,8 +115,8 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       // in between.
       for (std::size_t phase = 0; phase < n_phases; ++phase) {
         Tasks& tasks = turns[phase % 2];
-        tasks.each(member, step_.tasks(phase, rows.count), [&](std::size_t task) {
-          step_.perform(phase, task, rows, objective_.loss_factor * scale, pass);
+        tasks.each(member, step_.tasks(phase, rows.count, member.team), [&](std::size_t task) {
+          step_.perform(phase, task, member.team, rows, objective_.loss_factor * scale, pass);
         });
         barrier.wait(member.team);
         tasks.restart(member);

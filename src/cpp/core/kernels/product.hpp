@@ -79,6 +79,7 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
   using Half = VectorOf<T, half_bytes>;
   using Quarter = VectorOf<T, quarter_bytes>;
   constexpr std::size_t whole = lanes<T>, half = half_bytes / sizeof(T), quarter = quarter_bytes / sizeof(T);
+  constexpr std::size_t fewest_of_two = half < whole ? whole + half : whole;  // beyond which two are worth it
   const T* const next_rows = block.C + rows * block.C_stride;
   std::size_t col = 0;
   const auto advance = [&](std::size_t n) {
@@ -105,7 +106,7 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
         continue;
       }
     }
-    if (cols > whole + half) {
+    if (cols > fewest_of_two) {
       if (asks_for_C) block.next = cols > 2 * whole ? block.C + 2 * whole : next_rows;
       product_block_of<T, Whole, Whole, p_along_rows>(rows, block);
       advance(2 * whole);
