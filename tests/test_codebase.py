@@ -31,8 +31,17 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 LEVELS = [
     ["buffer", "matrix"],
     ["blas", "conversion", "elementary", "activation", "loss", "optimizer", "threads"],
-    ["source", "kernels/simd", "kernels/product_options", "kernels/shares"],
-    ["pass", "kernels/elementary", "kernels/panels", "kernels/threefry", "kernels/transpose"],
+    ["elements", "kernels/simd", "kernels/product_options", "kernels/shares"],
+    [
+        "source",
+        "labels",
+        "pass",
+        "shuffle",
+        "kernels/elementary",
+        "kernels/panels",
+        "kernels/threefry",
+        "kernels/transpose",
+    ],
     ["kernels/product_block"],
     [
         "kernels/activation",

@@ -710,7 +710,7 @@ def one():
     T = choice([np.float32, np.float64])
     name = np.dtype(T).name
     m, n, k = (int(choice([0, 1, 3, 3, 8, 20])) for _ in range(3))
-    which = rng.integers(11)
+    which = rng.integers(12)
     if which == 0:
         call(_core.activation_backward, {"sigma": choice(_core.activations), "G": exact(m, n), "A": exact(m, n)})
     elif which == 1:
@@ -733,8 +733,15 @@ def one():
     elif which == 9:
         call(_core.dropout, {"Z": exact(m, n), "p": choice([0.0, 0.5, *REALS]), "seed": int(choice(NUMBERS)),
                              "step": int(choice(NUMBERS)), "layer": int(choice(NUMBERS))})
+    elif which == 11:
+        around = np.full(n + 32, 7)
+        around[16:-16] = np.arange(n)
+        draws = np.frombuffer(rng.bytes(8 * int(choice([m, n]))), dtype=np.uint64)
+        call(_core.shuffle, {"order": around[16:-16], "left": int(choice([n, m, *NUMBERS])), "draws": draws})
+        assert (around[:16] == 7).all() and (around[-16:] == 7).all()
     elif which == 5:
         call(getattr(_core, f"first_nonfinite_{name}"), {"X": array(), "n_threads": int(choice(NUMBERS))})
+        call(_core.first_no_label, {"y": array((int(choice([0, 1, 9, 2000])),)), "classes": int(choice(NUMBERS))})
     else:
         layers, loss = spec()
         if rng.random() < 0.1:

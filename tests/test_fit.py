@@ -257,7 +257,7 @@ def test_each_epoch_draws_a_new_order_from_the_seed(backend):
     net, twin, optimizer, twin_optimizer = network(backend), network(backend), bs.Adam(), bs.Adam()
     weights = RNG.uniform(size=M)
     net.fit(X, LABELS, epochs=2, batch_size=8, optimizer=optimizer, sample_weight=weights)
-    orders = [twin._rng.permutation(M) for _ in range(2)]
+    orders = [twin._permutation(M) for _ in range(2)]
     for order in orders:
         in_order(twin, X[order], LABELS[order], twin_optimizer, sample_weight=weights[order])
     assert same_bits(net, twin)
@@ -396,7 +396,7 @@ def run_steps(net, optimizer, X, y, batch_size, n):
     """Exactly n steps as `fit` takes them: whole epochs, then the beginning of one in its own order."""
     epochs, rest = divmod(n, -(-len(X) // batch_size))
     net.fit(X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer, n_threads=1)
-    order = net._rng.permutation(len(X))
+    order = net._permutation(len(X))
     if rest:
         begin = order[: rest * batch_size]
         in_order(net, X[begin], y[begin], optimizer, batch_size=batch_size)

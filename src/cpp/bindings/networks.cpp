@@ -9,6 +9,7 @@
 #include "bindings/data.hpp"
 #include "bindings/register.hpp"
 #include "core/inference.hpp"
+#include "core/labels.hpp"
 #include "core/layers.hpp"
 
 namespace backsweep::bindings {
@@ -144,6 +145,17 @@ py::object first_nonfinite(const py::array& X, std::size_t n_threads) {
   return position ? py::object(py::make_tuple(position->row, position->col)) : py::none();
 }
 
+py::object first_no_label(const py::array& y, std::size_t classes) {
+  if (y.ndim() != 1) refuse("y", "have one dimension", shape_text(y));
+  const Source labels = source(y, "y");
+  std::optional<std::size_t> row;
+  {
+    const py::gil_scoped_release nogil;
+    row = find_no_label(labels, classes);
+  }
+  return row ? py::object(py::int_(*row)) : py::none();
+}
+
 template <class T>
 void register_for(py::module_& module, const std::string& dtype) {
   module.def(("Network_" + dtype).c_str(), &make_network<T>, py::arg("layers"), py::arg("loss"));
@@ -166,6 +178,7 @@ void register_for(py::module_& module, const std::string& dtype) {
 }  // namespace
 
 void register_networks(py::module_& module) {
+  module.def("first_no_label", &first_no_label, exactly("y"), py::arg("classes"));
   register_for<float>(module, "float32");
   register_for<double>(module, "float64");
 }

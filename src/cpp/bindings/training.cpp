@@ -1,12 +1,15 @@
-// The training of networks: a trainer for each dtype, and the optimizers' updates by themselves.
+// The training of networks: a trainer for each dtype, the order of rows, and the optimizers' updates by
+// themselves.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include "bindings/data.hpp"
 #include "bindings/register.hpp"
+#include "core/shuffle.hpp"
 #include "core/trainer.hpp"
 
 namespace backsweep::bindings {
@@ -72,6 +75,18 @@ void optimizer_update(Array<T> theta, const Array<T>& dtheta, std::vector<Array<
   if (s.clip_norm > 0)
     size.gradient_scale = clipping_factor(s.clip_norm, std::sqrt(sum_of_squares(gradient, n)));
   update<T>(s, 0, n, size, gradient, states, theta_data);
+}
+
+void shuffle_rows(Array<std::int64_t> order, std::size_t left, const Array<std::uint64_t>& draws) {
+  const auto n = static_cast<std::size_t>(order.size()), steps = static_cast<std::size_t>(draws.size());
+  std::int64_t* entries = writable_vector(order, "order", n);
+  const std::uint64_t* factors = vector(draws, "draws", steps);
+  if (left > std::min(n, most_shuffled)) {
+    refuse("left", "be a number of entries, below 2**32", std::to_string(left));
+  }
+  if (steps > left) refuse("draws", "be no more than are left", shape_text(draws));
+  const py::gil_scoped_release nogil;
+  shuffle(entries, left, factors, steps);
 }
 
 // A trainer together with the arrays that it reads and writes, so that they live as long.
@@ -188,6 +203,7 @@ void register_for(py::module_& module, const std::string& dtype) {
 }  // namespace
 
 void register_training(py::module_& module) {
+  module.def("shuffle", &shuffle_rows, exactly("order"), py::arg("left"), exactly("draws"));
   register_for<float>(module, "float32");
   register_for<double>(module, "float64");
 }

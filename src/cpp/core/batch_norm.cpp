@@ -96,8 +96,8 @@ void BatchNorm<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, 
 // dγ and dβ lie as their terms do: the row of ones adds them up, over the samples or over the one row of sums
 // that a training pass leaves.
 template <class T>
-void BatchNorm<T>::gradient(std::size_t, ConstMatrix<T> Z, const Occupied&, ConstMatrix<T>,
-                            ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const {
+void BatchNorm<T>::gradient(Slice, ConstMatrix<T> Z, const Occupied&, ConstMatrix<T>, ConstMatrix<T> D_rows,
+                            T* dtheta_block, const Ahead<T>& ahead) const {
   const Matrix<T> sums{dtheta_block, 1, parameters(), parameters()};
   ProductOptions<T> options;
   options.ahead = ahead;

@@ -45,9 +45,8 @@ class BatchNorm final : public Layer<T>, public WholeBatch<T> {
                       ConstMatrix<T> Z_next, Matrix<T> G_next, T* sums, Matrix<T> G) const override;
   void remember(const T* statistics, std::size_t m, T* buffers) const override;
 
-  std::size_t gradient_blocks() const override { return 1; }
-  Slice gradient_block(std::size_t) const override { return {0, parameters()}; }
-  void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
+  std::vector<Slice> gradient_blocks(std::size_t) const override { return {{0, parameters()}}; }
+  void gradient(Slice block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
                 ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
 
  private:

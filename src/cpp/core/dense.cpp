@@ -12,15 +12,16 @@ namespace {
 constexpr std::size_t weights_in_block = 8192;
 // A layer of more weights than that comes in two blocks at least, for as many threads.
 constexpr std::size_t weights_of_one_block = 4096;
-// Each block reads all of D: where a row of D is so long that it comes from beyond the caches, larger blocks
+// Each block reads all of D: where that has so many bytes that it comes from beyond the caches, larger blocks
 // read it less often.
-constexpr std::size_t outputs_of_wide = 2048;
-constexpr std::size_t rows_in_block_of_wide = 98;
+constexpr std::size_t bytes_of_large_D = 1u << 19;
+constexpr std::size_t fewest_rows_for_large_D = 56;
 
 // At least twelve, and no smaller blocks of the product at the end.
-std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_once) {
-  const std::size_t fewest = (11 + at_once) / at_once * at_once;
-  const std::size_t rows = n_out >= outputs_of_wide ? rows_in_block_of_wide : weights_in_block / n_out;
+std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_once, std::size_t bytes_of_D) {
+  const bool is_large = bytes_of_D > bytes_of_large_D;
+  const std::size_t fewest = ((is_large ? fewest_rows_for_large_D : 12) + at_once - 1) / at_once * at_once;
+  const std::size_t rows = weights_in_block / n_out;
   const std::size_t half = ((n_in + 1) / 2 + at_once - 1) / at_once * at_once;
   const std::size_t most = n_in * n_out > weights_of_one_block ? half : n_in;
   return std::min({n_in, most, std::max(fewest, rows / at_once * at_once)});
@@ -101,8 +102,7 @@ Dense<T>::Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias
       n_out_(n_out),
       sigma_(sigma),
       bias_(bias),
-      in_dots_(columns_in_dots(n_out, kernels<T>().lanes)),
-      block_rows_(rows_in_block(n_in, n_out, kernels<T>().product_rows)) {}
+      in_dots_(columns_in_dots(n_out, kernels<T>().lanes)) {}
 
 template <class T>
 bool Dense<T>::is_thin() const {
@@ -154,10 +154,9 @@ void Dense<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matr
 
 // A block is some rows of dW, so it needs as many rows of Z; with the last comes db, as the row of the ones.
 template <class T>
-void Dense<T>::gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
+void Dense<T>::gradient(Slice block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
                         ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const {
-  const std::size_t begin = block * block_rows_;
-  const std::size_t rows = gradient_block(block).size() / n_out_;
+  const std::size_t begin = block.begin / n_out_, rows = block.size() / n_out_;
   const Matrix<T> dW{dtheta_block, rows, n_out_, n_out_};
   const ConstMatrix<T> Z_rows = Z.row_range(begin, rows);
   const std::size_t in_vectors = n_out_ - in_dots_;
@@ -171,15 +170,14 @@ void Dense<T>::gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occ
 }
 
 template <class T>
-std::size_t Dense<T>::gradient_blocks() const {
-  return (n_in_ + block_rows_ - 1) / block_rows_;
-}
-
-template <class T>
-Slice Dense<T>::gradient_block(std::size_t block) const {
-  const std::size_t begin = block * block_rows_;
-  const bool last = begin + block_rows_ >= n_in_;
-  return {begin * n_out_, last ? parameters() : (begin + block_rows_) * n_out_};
+std::vector<Slice> Dense<T>::gradient_blocks(std::size_t m) const {
+  const std::size_t rows = rows_in_block(n_in_, n_out_, kernels<T>().product_rows, m * n_out_ * sizeof(T));
+  std::vector<Slice> blocks;
+  for (std::size_t begin = 0; begin < n_in_; begin += rows) {
+    const bool last = begin + rows >= n_in_;
+    blocks.push_back({begin * n_out_, last ? parameters() : (begin + rows) * n_out_});
+  }
+  return blocks;
 }
 
 #define BACKSWEEP_INSTANTIATE(T)                                                                        \

@@ -47,9 +47,8 @@ class Dense final : public Layer<T> {
   void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
                 Matrix<T> G, const Pass<T>& pass) const override;
 
-  std::size_t gradient_blocks() const override;
-  Slice gradient_block(std::size_t block) const override;
-  void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
+  std::vector<Slice> gradient_blocks(std::size_t m) const override;
+  void gradient(Slice block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
                 ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
 
  private:
@@ -61,8 +60,7 @@ class Dense final : public Layer<T> {
   std::size_t n_out_;
   Activation sigma_;
   bool bias_;
-  std::size_t in_dots_;     // the last columns of dW
-  std::size_t block_rows_;  // rows of W in a block of the gradient
+  std::size_t in_dots_;  // the last columns of dW
 };
 
 }  // namespace backsweep

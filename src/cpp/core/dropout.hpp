@@ -25,9 +25,8 @@ class Dropout final : public Layer<T> {
   void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
                 Matrix<T> G, const Pass<T>& pass) const override;
 
-  std::size_t gradient_blocks() const override { return 0; }
-  Slice gradient_block(std::size_t) const override { return {0, 0}; }
-  void gradient(std::size_t, ConstMatrix<T>, const Occupied&, ConstMatrix<T>, ConstMatrix<T>, T*,
+  std::vector<Slice> gradient_blocks(std::size_t) const override { return {}; }
+  void gradient(Slice, ConstMatrix<T>, const Occupied&, ConstMatrix<T>, ConstMatrix<T>, T*,
                 const Ahead<T>&) const override {}
 
  private:

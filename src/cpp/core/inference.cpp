@@ -118,11 +118,11 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
                               const Pass<T>& pass, T* dtheta, Matrix<T> dX, std::size_t n_threads) {
   using Purpose = typename Network<T>::Purpose;
   const std::size_t m = data.X.rows;
-  const std::size_t blocks = network.gradient_blocks();
-  const std::size_t threads =
-      team_size(network.step_flops() * static_cast<double>(m), std::max(network.tiles(m), blocks), n_threads);
   Step<T> step(network, theta, data, m, pass.training ? Purpose::training : Purpose::gradients,
                static_cast<bool>(dX));
+  const std::size_t blocks = step.blocks().size();
+  const std::size_t threads =
+      team_size(network.step_flops() * static_cast<double>(m), std::max(network.tiles(m), blocks), n_threads);
   const RowSelection batch{nullptr, 0, m};
   const double weight = step.weight_sum(batch);
   const double mean = weight > 0 ? 1 / weight : 0;
@@ -132,7 +132,7 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
                   [&](std::size_t task) { step.perform(phase, task, threads, batch, mean, pass); });
   }
   for_each_task(threads, blocks, [&](std::size_t block) {
-    step.gradient(block, m, dtheta + network.gradient_block(block).begin);
+    step.gradient(block, m, dtheta + step.blocks()[block].slice.begin);
   });
 
   if (dX) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "core/kernels/product_options.hpp"
 #include "core/matrix.hpp"
@@ -73,12 +74,12 @@ class Layer {
   virtual void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
                         Matrix<T> D_rows, Matrix<T> G, const Pass<T>& pass) const = 0;
 
-  // The parameters, if there are any, fall into blocks that depend on the layer alone. Different blocks may
-  // be computed by different threads, each from all samples of the batch: no partial sums, so no order to
-  // keep. Z(n_in + 1, m) ends in a row of ones here; what is read ahead is laid out like the block.
-  virtual std::size_t gradient_blocks() const = 0;
-  virtual Slice gradient_block(std::size_t block) const = 0;
-  virtual void gradient(std::size_t block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
+  // The parameters, if there are any, fall into blocks that depend on the layer and the size of a batch.
+  // Different blocks may be computed by different threads, each from all samples of the batch: no partial
+  // sums, so no order to keep. Z(n_in + 1, m) ends in a row of ones here; what is read ahead is laid out
+  // like the block.
+  virtual std::vector<Slice> gradient_blocks(std::size_t m) const = 0;
+  virtual void gradient(Slice block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
                         ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const = 0;
 
   // Multiplications and additions of forward for one sample.

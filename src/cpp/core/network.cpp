@@ -26,13 +26,6 @@ Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
     : layers_(std::move(layers)), loss_(loss), offsets_{0}, buffer_offsets_{0} {
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer<T>& layer = *layers_[i];
-    for (std::size_t j = 0; j < layer.gradient_blocks(); ++j) {
-      const Slice local = layer.gradient_block(j);
-      const std::size_t weights =
-          std::min(layer.weights(), local.end) - std::min(layer.weights(), local.begin);
-      blocks_.push_back({i, j, {offsets_[i] + local.begin, offsets_[i] + local.end}, weights});
-      largest_block_ = std::max(largest_block_, local.size());
-    }
     offsets_.push_back(offsets_[i] + layer.parameters());
     buffer_offsets_.push_back(buffer_offsets_[i] + layer.buffers());
     if (layer.whole_batch() != nullptr) whole_batch_.push_back(i);
@@ -224,12 +217,25 @@ void Network<T>::remember(const Workspace<T>& ws, std::size_t m, T* buffers) con
 }
 
 template <class T>
-void Network<T>::gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
+std::vector<GradientBlock> Network<T>::gradient_blocks(std::size_t m) const {
+  std::vector<GradientBlock> blocks;
+  for (std::size_t i = 0; i < depth(); ++i) {
+    const std::size_t all_weights = layers_[i]->weights();
+    for (const Slice local : layers_[i]->gradient_blocks(m)) {
+      const std::size_t weights = std::min(all_weights, local.end) - std::min(all_weights, local.begin);
+      blocks.push_back({i, local, {offsets_[i] + local.begin, offsets_[i] + local.end}, weights});
+    }
+  }
+  return blocks;
+}
+
+template <class T>
+void Network<T>::gradient(const GradientBlock& block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
                           const Ahead<T>& ahead) const {
-  const auto [i, index, slice, weights] = blocks_[block];
+  const std::size_t i = block.layer;
   const Occupied occupied = i == 0 ? ws.occupied.of(0, m) : Occupied{};
   const Matrix<T> D = ws.G[i + 1].view().col_range(0, m), D_rows = ws.D_rows[i].view();
-  layers_[i]->gradient(index, ws.Z[i].view_and_ones(), occupied, D,
+  layers_[i]->gradient(block.in_layer, ws.Z[i].view_and_ones(), occupied, D,
                        D_rows.row_range(0, std::min(m, D_rows.rows)), dtheta_block, ahead);
 }
 

@@ -11,6 +11,14 @@
 
 namespace backsweep {
 
+// A part of the gradient.
+struct GradientBlock {
+  std::size_t layer;
+  Slice in_layer;       // of the layer's parameters
+  Slice slice;          // of the network's
+  std::size_t weights;  // how many of them a penalty is for: they come first
+};
+
 template <class T>
 class Network {
  public:
@@ -84,12 +92,9 @@ class Network {
   // Takes the statistics of a batch of m into the buffers.
   void remember(const Workspace<T>& ws, std::size_t m, T* buffers) const;
 
-  // The gradient falls into blocks, each a slice of dtheta computed from all m samples of the workspace.
-  std::size_t gradient_blocks() const { return blocks_.size(); }
-  std::size_t largest_gradient_block() const { return largest_block_; }
-  Slice gradient_block(std::size_t block) const { return blocks_[block].slice; }
-  std::size_t weights_in_block(std::size_t block) const { return blocks_[block].weights; }  // they come first
-  void gradient(std::size_t block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
+  // For batches of up to m samples. A block's gradient is computed from all samples of a batch.
+  std::vector<GradientBlock> gradient_blocks(std::size_t m) const;
+  void gradient(const GradientBlock& block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
                 const Ahead<T>& ahead = {}) const;
 
   static Targets<T> targets(Workspace<T>& ws, std::size_t begin, std::size_t count);
@@ -113,21 +118,12 @@ class Network {
     }
   }
 
-  struct Block {
-    std::size_t layer;
-    std::size_t index;  // within the layer
-    Slice slice;        // of the flat vector
-    std::size_t weights;
-  };
-
   std::vector<std::unique_ptr<Layer<T>>> layers_;
   Loss loss_;
   std::vector<std::size_t> offsets_;         // where each layer's parameters begin; then their number
   std::vector<std::size_t> buffer_offsets_;  // of their buffers, likewise
   std::vector<std::size_t> whole_batch_;     // the layers that look at the whole batch
-  std::vector<Block> blocks_;
-  std::size_t largest_block_ = 0;
-  std::size_t samples_in_tile_ = 0;  // at most
+  std::size_t samples_in_tile_ = 0;          // at most
   double forward_flops_ = 0;
 };
 

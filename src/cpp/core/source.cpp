@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <type_traits>
 
 #include "core/kernels/kernels.hpp"
@@ -12,84 +11,9 @@
 namespace backsweep {
 namespace {
 
-// An unaligned load; the copy compiles to one instruction.
-template <class E, bool swapped>
-E load(const unsigned char* p) {
-  unsigned char bytes[sizeof(E)];
-  if constexpr (swapped) {
-    std::reverse_copy(p, p + sizeof(E), bytes);
-  } else {
-    std::memcpy(bytes, p, sizeof(E));
-  }
-  E value;
-  std::memcpy(&value, bytes, sizeof(E));
-  return value;
-}
-
 template <class T, class E>
 const Conversion<T, E>& conversion() {
   return std::get<Conversion<T, E>>(kernels<T>().conversions);
-}
-
-template <class T, class E>
-T convert(E value) {
-  if constexpr (std::is_same_v<E, Half>) {
-    T converted;
-    conversion<T, Half>().convert(reinterpret_cast<const unsigned char*>(&value), 1, &converted);
-    return converted;
-  } else {
-    return static_cast<T>(value);
-  }
-}
-
-// Calls f(element type, swapped): the one place where a NumPy dtype becomes a C++ type.
-template <class F>
-auto dispatch(const Source& X, F f) {
-  const auto swapped_or_not = [&](auto element) {
-    return X.byte_swapped ? f(element, std::true_type{}) : f(element, std::false_type{});
-  };
-  switch (X.element) {
-    case Element::boolean:
-      return swapped_or_not(std::uint8_t{});
-    case Element::int8:
-      return swapped_or_not(std::int8_t{});
-    case Element::int16:
-      return swapped_or_not(std::int16_t{});
-    case Element::int32:
-      return swapped_or_not(std::int32_t{});
-    case Element::int64:
-      return swapped_or_not(std::int64_t{});
-    case Element::uint8:
-      return swapped_or_not(std::uint8_t{});
-    case Element::uint16:
-      return swapped_or_not(std::uint16_t{});
-    case Element::uint32:
-      return swapped_or_not(std::uint32_t{});
-    case Element::uint64:
-      return swapped_or_not(std::uint64_t{});
-    case Element::float16:
-      return swapped_or_not(Half{});
-    case Element::float32:
-      return swapped_or_not(float{});
-    case Element::float64:
-      return swapped_or_not(double{});
-    case Element::long_double:
-      return f(static_cast<long double>(0), std::false_type{});
-  }
-  assert(false);
-  return swapped_or_not(double{});
-}
-
-const unsigned char* row_address(const Source& X, std::size_t row) {
-  return X.data + static_cast<std::ptrdiff_t>(row) * X.row_stride;
-}
-
-// Index of a selected row, or nothing where it lies outside the source.
-std::optional<std::size_t> selected_row(const Source& X, RowSelection rows, std::size_t i) {
-  const std::size_t position = rows.begin + i;
-  const std::size_t row = rows.order == nullptr ? position : static_cast<std::size_t>(rows.order[position]);
-  if (row >= X.rows) return std::nullopt;  // a negative index has become a huge one
-  return row;
 }
 
 // Calls f(x, j, count) for the entries j, j + 1, ... of a row that begins at p, with x where they lie side by
@@ -174,6 +98,13 @@ bool rows_are_finite(const Source& X, std::size_t begin, std::size_t count) {
 }  // namespace
 
 template <class T>
+T from_half(Half value) {
+  T converted;
+  conversion<T, Half>().convert(reinterpret_cast<const unsigned char*>(&value), 1, &converted);
+  return converted;
+}
+
+template <class T>
 bool holds(const Source& X) {
   constexpr Element own = std::is_same_v<T, float> ? Element::float32 : Element::float64;
   constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
@@ -224,38 +155,6 @@ bool gather(const Source& X, RowSelection rows, const Standardisation& standardi
   });
 }
 
-bool gather_labels(const Source& y, RowSelection rows, std::size_t classes, std::int64_t* labels) {
-  return dispatch(y, [&](auto element, auto swapped) {
-    using E = decltype(element);
-    bool valid = true;
-    for (std::size_t i = 0; i < rows.count; ++i) {
-      labels[i] = 0;
-      const auto row = selected_row(y, rows, i);
-      if (!row) {
-        valid = false;
-        continue;
-      }
-      const E raw = load<E, swapped()>(row_address(y, *row));
-      if constexpr (std::is_integral_v<E>) {
-        // Through an unsigned 64-bit number a negative label becomes a huge one.
-        if (static_cast<std::uint64_t>(raw) < classes) {
-          labels[i] = static_cast<std::int64_t>(raw);
-        } else {
-          valid = false;
-        }
-      } else {
-        const double value = convert<double>(raw);
-        if (value >= 0 && value < static_cast<double>(classes) && value == std::floor(value)) {
-          labels[i] = static_cast<std::int64_t>(value);
-        } else {
-          valid = false;
-        }
-      }
-    }
-    return valid;
-  });
-}
-
 // In pieces, so that a team can share them; of those that are not finite the first is looked through again.
 template <class T>
 std::optional<Position> find_nonfinite(const Source& X, std::size_t n_threads) {
@@ -286,6 +185,7 @@ std::optional<Position> find_nonfinite(const Source& X, std::size_t n_threads) {
 }
 
 #define BACKSWEEP_INSTANTIATE(T)                                                           \
+  template T from_half<T>(Half);                                                           \
   template bool holds<T>(const Source&);                                                   \
   template bool row_addresses<T>(const Source&, RowSelection, const T**);                  \
   template bool gather<T>(const Source&, RowSelection, const Standardisation&, Matrix<T>); \

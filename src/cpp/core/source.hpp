@@ -6,46 +6,10 @@
 #include <optional>
 #include <vector>
 
+#include "core/elements.hpp"
 #include "core/matrix.hpp"
 
 namespace backsweep {
-
-enum class Element {
-  boolean,
-  int8,
-  int16,
-  int32,
-  int64,
-  uint8,
-  uint16,
-  uint32,
-  uint64,
-  float16,
-  float32,
-  float64,
-  long_double
-};
-
-struct Source {
-  const unsigned char* data = nullptr;
-  Element element = Element::float64;
-  bool byte_swapped = false;
-  std::size_t rows = 0;
-  std::size_t cols = 0;
-  std::ptrdiff_t row_stride = 0;  // in bytes, of any sign
-  std::ptrdiff_t col_stride = 0;
-
-  explicit operator bool() const { return data != nullptr; }
-};
-
-// Which rows of a source: count of them from position begin, through a permutation where there is one.
-struct RowSelection {
-  const std::int64_t* order = nullptr;
-  std::size_t begin = 0;
-  std::size_t count = 0;
-
-  RowSelection range(std::size_t from, std::size_t n) const { return {order, begin + from, n}; }
-};
 
 // Z[0] = (X - mean) / scale, column by column; nothing is done where mean is null. Rows are multiplied by
 // 1 / scale: they would wait for divisions.
@@ -72,10 +36,6 @@ void find_rows(const Source& X, RowSelection rows, const unsigned char** address
 // read as zeros): the caller reports it once the threads have joined.
 template <class T>
 bool gather(const Source& X, RowSelection rows, const Standardisation& standardisation, Matrix<T> out);
-
-// labels = the selected rows of a one-column y. False if a row lies outside y, or a label is not one of
-// 0, 1, ..., classes - 1 (it is then read as 0).
-bool gather_labels(const Source& y, RowSelection rows, std::size_t classes, std::int64_t* labels);
 
 struct Position {
   std::size_t row;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/kernels/kernels.hpp"
+#include "core/labels.hpp"
 
 namespace backsweep {
 namespace {
@@ -20,6 +21,7 @@ Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, st
       data_(data),
       training_(purpose == Network<T>::Purpose::training),
       workspace_(network.workspace(batch_rows, purpose, with_dX)) {
+  if (purpose != Network<T>::Purpose::inference) blocks_ = network.gradient_blocks(batch_rows);
   if (data.labels) {
     workspace_.labels.resize(batch_rows);
   } else {

@@ -57,8 +57,10 @@ class Step {
   // Whether every row and label read so far was inside its array and range.
   bool input_valid() const { return input_valid_.load(std::memory_order_relaxed); }
 
+  // What the gradient falls into, and the one of a part.
+  const std::vector<GradientBlock>& blocks() const { return blocks_; }
   void gradient(std::size_t block, std::size_t batch_rows, T* dtheta_block, const Ahead<T>& ahead = {}) {
-    network_.gradient(block, workspace_, batch_rows, dtheta_block, ahead);
+    network_.gradient(blocks_[block], workspace_, batch_rows, dtheta_block, ahead);
   }
 
   // A member's share of the rows of X that a batch will gather.
@@ -82,6 +84,7 @@ class Step {
   Data<T> data_;
   bool training_;  // else every pass is one of prediction
   Workspace<T> workspace_;
+  std::vector<GradientBlock> blocks_;
   std::vector<LossSums> tile_sums_;
   std::vector<const unsigned char*> upcoming_;  // the rows of the next batch; of none that comes by itself
   std::atomic<bool> input_valid_{true};

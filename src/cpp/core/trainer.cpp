@@ -30,15 +30,18 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
       batch_size_(std::min(batch_size, data.X.rows)),
       step_(network, theta, data, batch_size_, Network<T>::Purpose::training),
       chooser_(team_size(network.step_flops() * static_cast<double>(batch_size_),
-                         std::max(network.tiles(batch_size_), network.gradient_blocks()), n_threads),
+                         std::max(network.tiles(batch_size_), step_.blocks().size()), n_threads),
                n_threads == 0) {
   const std::size_t threads = chooser_.most();
-  if (objective_.penalty > 0) penalties_.resize(network.gradient_blocks());
+  const std::vector<GradientBlock>& blocks = step_.blocks();
+  if (objective_.penalty > 0) penalties_.resize(blocks.size());
   if (optimizer_.clip_norm > 0) {
     dtheta_.resize(network.parameters());
-    sums_of_squares_.resize(network.gradient_blocks());
+    sums_of_squares_.resize(blocks.size());
   } else {
-    blocks_.assign(threads, Buffer<T>(network.largest_gradient_block()));
+    std::size_t largest = 0;
+    for (const GradientBlock& block : blocks) largest = std::max(largest, block.slice.size());
+    gradients_.assign(threads, Buffer<T>(largest));
   }
 }
 
@@ -92,7 +95,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
                                  EpochSums& epoch_sums) {
   constexpr std::chrono::milliseconds stretch_time(3);
   const auto end = Clock::now() + stretch_time;
-  const std::size_t n_phases = step_.phases(), n_blocks = network_.gradient_blocks();
+  const std::size_t n_phases = step_.phases(), n_blocks = step_.blocks().size();
   const bool clips = optimizer_.clip_norm > 0, penalised = objective_.penalty > 0;
   const double flops_of_step = network_.step_flops() * static_cast<double>(batch_size_);
   double flops = 0;  // since the clock was looked at
@@ -136,19 +139,18 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       // dW and db, block by block, and the update.
       StepSize size = step_size(optimizer_, done_before + s, learning_rates[s]);
       const auto update_block = [&](std::size_t block, const T* gradient) {
-        const Slice slice = network_.gradient_block(block);
+        const Slice slice = step_.blocks()[block].slice;
         update<T>(optimizer_, slice.begin, slice.end, size, gradient, state_, theta_);
       };
       Upcoming upcoming;
       if (s + 1 < n_steps) upcoming = step_.upcoming(batch(order, first + s + 1), member.index, member.team);
       blocks.each(member, n_blocks, [&](std::size_t block) {
-        const Slice slice = network_.gradient_block(block);
-        T* gradient = clips ? dtheta_.data() + slice.begin : blocks_[member.index].data();
+        const auto& [layer, in_layer, slice, weights] = step_.blocks()[block];
+        T* gradient = clips ? dtheta_.data() + slice.begin : gradients_[member.index].data();
         const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin), &upcoming};
         step_.gradient(block, rows.count, gradient, ahead);
         if (penalised) {
-          penalties_[block] = penalise(network_.weights_in_block(block), objective_.penalty * scale,
-                                       theta_ + slice.begin, gradient);
+          penalties_[block] = penalise(weights, objective_.penalty * scale, theta_ + slice.begin, gradient);
         }
         if (clips) {
           sums_of_squares_[block] = sum_of_squares(gradient, slice.size());
@@ -162,7 +164,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         for (const double block_squares : sums_of_squares_) squares += block_squares;
         size.gradient_scale = clipping_factor(optimizer_.clip_norm, std::sqrt(squares));
         updates.each(member, n_blocks, [&](std::size_t block) {
-          update_block(block, dtheta_.data() + network_.gradient_block(block).begin);
+          update_block(block, dtheta_.data() + step_.blocks()[block].slice.begin);
         });
       }
       if (leads) {

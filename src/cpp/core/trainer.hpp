@@ -72,7 +72,7 @@ class Trainer {
   TeamChooser chooser_;
   // One block for each thread; or, where the norm of the whole gradient must be known before the first
   // update, the whole gradient and the blocks' sums of squares.
-  std::vector<Buffer<T>> blocks_;
+  std::vector<Buffer<T>> gradients_;
   Buffer<T> dtheta_;
   std::vector<double> sums_of_squares_;
   std::vector<double> penalties_;  // Σ W² of each block, where there is a penalty

@@ -79,6 +79,14 @@ class Backend:
             trainer = Trainer(network, *arguments)  # type: ignore[arg-type]
         return trainer
 
+    def shuffle(self, order: Array, left: int, draws: Array) -> None:
+        if self.name == "core":
+            _core.shuffle(order, left, draws)
+        else:
+            from backsweep.reference.order import shuffle
+
+            shuffle(order, left, draws)
+
 
 def checked_dtype(dtype: object) -> np.dtype[Any]:
     """float32 or float64, by name or as NumPy's."""

@@ -141,13 +141,9 @@ def targets(y: object, m: int, k: int, loss: str, dtype: np.dtype[Any]) -> tuple
 
 
 def _check_labels(y: Array, k: int) -> None:
-    expected = f"hold labels 0, 1, ..., {k - 1}"
-    for begin, piece in in_pieces(y):
-        # A comparison with NaN is false, so what is required is stated and its opposite refused.
-        right = (piece >= 0) & (piece < k)
-        if piece.dtype.kind == "f":
-            right &= np.floor(piece) == piece
-        _refuse_where(~right, piece, begin, "y", expected)
+    row = _core.first_no_label(y, k)
+    if row is not None:
+        raise ValueError(f"y must hold labels 0, 1, ..., {k - 1}, got y[{row}] = {y[row]}")
 
 
 def _check_values(y: Array, loss: str) -> None:

@@ -21,6 +21,7 @@ from backsweep.layers import Layer, LayerShape, chain
 from backsweep.optimizers import Adam, Optimizer
 from backsweep.training import Callback, all_finite, fit
 
+DRAWS_AT_A_TIME = 1 << 13  # few enough to stay in the cache
 CLASSIFIERS = ("softmax_cross_entropy", "sigmoid_cross_entropy")
 
 
@@ -213,6 +214,14 @@ class Network:
         weights = _checks.weights(sample_weight, len(rows), self.dtype)
         _checks.finite(rows, "X", self.dtype, threads)
         return rows, values, labels, weights
+
+    def _permutation(self, m: int) -> Array:
+        """A new order of m rows. The draws are NumPy's: its own shuffle takes two to three times as long."""
+        order = np.arange(m, dtype=np.int64)
+        for left in range(m, 0, -DRAWS_AT_A_TIME):
+            draws = self._rng.bit_generator.random_raw(min(left, DRAWS_AT_A_TIME))
+            self._backend.shuffle(order, left, draws)
+        return order
 
     def _check_parameters(self) -> None:
         if not (all_finite(self.theta) and all_finite(self.buffers)):

@@ -53,21 +53,22 @@ class Epochs:
         self.optimizer = optimizer
         self.counted = optimizer._steps
         self.finite = [vector for vector in (network.theta, network.buffers) if vector.size]
-        self.vectors = [*self.finite, network._draws, *state]  # all that steps change
+        self.vectors = [*self.finite, network._draws, *state, self.counted]  # all that steps change
+        self.saved = [np.empty_like(vector) for vector in self.vectors]  # as they were before the epoch
         self.advanced = advanced  # told of every run's steps
 
     def run(self, epoch: int, order: Array | None) -> tuple[float, float]:
         """One epoch: its mean loss, and the share of rows classified rightly."""
-        before = self._copy()
+        self._copy(self.vectors, self.saved)
         step, sums = 0, np.zeros(5)  # Σwℓ, Σw, Σw·[right], and two that count batches by rows
         while step < self.trainer.steps_in_epoch:
             steps, stop = self._run(order, step, STEPS_IN_A_RUN, sums)
             step += steps
             self.advanced(steps)
             if stop == "diverged":
-                self._refuse(epoch, step, order, before, "the loss is not finite")
+                self._refuse(epoch, step, order, "the loss is not finite")
         if not self._finite():
-            self._refuse(epoch, step, order, before, NOT_FINITE)
+            self._refuse(epoch, step, order, NOT_FINITE)
         loss, weight, correct = sums[:3].tolist()
         return (loss / weight, correct / weight) if weight > 0 else (0.0, 0.0)
 
@@ -80,28 +81,26 @@ class Epochs:
             rates = np.full(count, self.optimizer.learning_rate, dtype=np.float64)
         return self.trainer.run(order, first, rates, self.counted, sums, SECONDS_BETWEEN_LOOKS)
 
-    def _copy(self) -> list[Array]:
-        return [vector.copy() for vector in (*self.vectors, self.counted)]
-
-    def _restore(self, copy: list[Array]) -> None:
-        for vector, saved in zip((*self.vectors, self.counted), copy, strict=True):
-            vector[:] = saved
+    @staticmethod
+    def _copy(source: list[Array], target: list[Array]) -> None:
+        for vector, copy in zip(source, target, strict=True):
+            np.copyto(copy, vector)
 
     def _finite(self) -> bool:
         return all(all_finite(vector) for vector in self.finite)
 
-    def _refuse(self, epoch: int, step: int, order: Array | None, before: list[Array], what: str) -> None:
+    def _refuse(self, epoch: int, step: int, order: Array | None, what: str) -> None:
         if not self._finite():
             # Weights went before the loss showed it: find the step that made them so.
-            self._restore(before)
+            self._copy(self.saved, self.vectors)
             for step in range(self.trainer.steps_in_epoch):
-                last_finite = self._copy()
+                self._copy(self.vectors, self.saved)
                 _, stop = self._run(order, step, 1, np.zeros(5))
                 if stop == "diverged":
                     break
                 if not self._finite():
                     what = NOT_FINITE
-                    self._restore(last_finite)
+                    self._copy(self.saved, self.vectors)
                     break
         rate = self.optimizer.rate(self.optimizer.steps)
         raise DivergenceError(
@@ -190,7 +189,7 @@ def fit(
         for epoch in range(n_epochs):
             started = time.perf_counter()
             # Held by nothing but the run: the next is drawn when this one is gone.
-            loss, accuracy = loop.run(epoch, network._rng.permutation(m) if shuffles else None)
+            loss, accuracy = loop.run(epoch, network._permutation(m) if shuffles else None)
             figures = {"loss": loss}
             if network.classifies:
                 figures["accuracy"] = accuracy

@@ -18,27 +18,16 @@ def network(w: AnyWorkload, **options: Any) -> bs.Network:
     return net
 
 
-class GivenOrder:
-    """Stands in for a network's generator: the order of rows is the benchmark's to give."""
-
-    order: Array
-
-    def permutation(self, m: int) -> Array:
-        assert len(self.order) == m
-        return self.order
-
-
 class Trainer:
     def __init__(self, w: Training, X: Array, y: Array, optimizer: str, threads: int, **options: Any) -> None:
         self.net = network(w, **options)
-        self.rows = GivenOrder()
-        self.net._rng = self.rows  # type: ignore[assignment]
         rate = LEARNING_RATES[optimizer]
         self.optimizer = bs.SGD(rate) if optimizer == "sgd" else bs.Adam(rate)
         self.X, self.y, self.batch_size = X, y, w.batch_size
 
     def epoch(self, order: Array) -> None:
-        self.rows.order = order
+        # The order of rows is the benchmark's to give.
+        self.net._permutation = lambda m: order  # type: ignore[method-assign]
         self.net.fit(
             self.X, self.y, epochs=1, batch_size=self.batch_size, optimizer=self.optimizer, progress=False
         )  # fmt: skip
