@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t vectors_in_tile = 4;
 // A product reads its weights once a tile, or once a run of tiles where there are so many that they do not
 // stay in the second-level cache. A run's values should.
-constexpr std::size_t weights_that_stay = 1u << 19;
+constexpr std::size_t bytes_that_stay = 1u << 21;
 constexpr std::size_t samples_in_run = 512;
 // A block of the product has half as many rows at least if there are as many as this, and then sums each
 // sample's terms in the same order wherever the block begins: tiles that are joined give the same bits.
@@ -67,7 +67,8 @@ bool Network<T>::joins_tiles() const {
 template <class T>
 bool Network<T>::joins_tiles(std::size_t i) const {
   const Layer<T>& layer = *layers_[i];
-  return layer.weights() > weights_that_stay && std::min(layer.n_in(), layer.n_out()) >= rows_of_same_order;
+  return layer.weights() * sizeof(T) > bytes_that_stay &&
+         std::min(layer.n_in(), layer.n_out()) >= rows_of_same_order;
 }
 
 template <class T>
