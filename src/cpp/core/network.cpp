@@ -12,8 +12,9 @@ constexpr std::size_t vectors_in_tile = 4;
 // stay in the second-level cache. A run's values should.
 constexpr std::size_t bytes_that_stay = 1u << 21;
 constexpr std::size_t samples_in_run = 512;
-// A block of the product has half as many rows at least if there are as many as this, and then sums each
-// sample's terms in the same order wherever the block begins: tiles that are joined give the same bits.
+// Tiles that are joined must give the same bits. A tile may begin with the second of the two vectors that a
+// block of the product takes; blocks of eight rows and more, which layers from here on have, sum in the same
+// order with one vector as with two. (Of narrower vectors, or of float64, tiles begin with whole pairs.)
 constexpr std::size_t rows_of_same_order = 16;
 // In a small network the calls of a tile take as long as its arithmetic: more samples share them.
 constexpr std::size_t most_vectors_in_tile = 16;
