@@ -99,9 +99,7 @@ def check_training(problem, optimizer_name, *, epochs=3, batch_size=4, teams=(No
         for column in history:
             if "loss" in column:
                 # The slope of the loss along the way is that of a few units, so its difference is that of theta.
-                # That may come near zero: theta has been told from where it was.
-                bound = 10 * share * (1 + np.abs(wanted[column]))
-                assert_close(history[column], wanted[column], bound, column, may_vanish=True)
+                assert_close(history[column], wanted[column], 10 * share * (1 + np.abs(wanted[column])), column)
             elif "accuracy" in column:
                 share_of_rows = 2 * gamma(problem.rows + FORMULA, core.dtype)
                 assert_close(history[column], wanted[column], share_of_rows, column, may_vanish=True)

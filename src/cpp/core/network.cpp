@@ -30,6 +30,9 @@ Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
     offsets_.push_back(offsets_[i] + layer.parameters());
     buffer_offsets_.push_back(buffer_offsets_[i] + layer.buffers());
     if (layer.whole_batch() != nullptr) whole_batch_.push_back(i);
+    joins_.push_back(layer.weights() * sizeof(T) > bytes_that_stay &&
+                     std::min(layer.n_in(), layer.n_out()) >= rows_of_same_order);
+    joins_any_ |= joins_[i];
     forward_flops_ += layer.flops();
   }
   std::size_t vectors = vectors_in_tile;
@@ -52,24 +55,24 @@ Slice Network<T>::tile(std::size_t index, std::size_t m) const {
 
 template <class T>
 std::size_t Network<T>::tiles_in_run(std::size_t m, std::size_t team) const {
-  if (!joins_tiles()) return 1;
+  if (!joins_any_) return 1;
   const std::size_t n = tiles(m), most = std::max<std::size_t>(samples_in_run / samples_in_tile_, 1);
   const std::size_t runs_of_member = (n + team * most - 1) / (team * most);
   return (n + team * runs_of_member - 1) / (team * runs_of_member);
 }
 
 template <class T>
-bool Network<T>::joins_tiles() const {
-  bool any = false;
-  for (std::size_t i = 0; i < depth(); ++i) any |= joins_tiles(i);
-  return any;
+std::size_t Network<T>::runs(std::size_t m, std::size_t team) const {
+  const std::size_t in_run = tiles_in_run(m, team);
+  return (tiles(m) + in_run - 1) / in_run;
 }
 
 template <class T>
-bool Network<T>::joins_tiles(std::size_t i) const {
-  const Layer<T>& layer = *layers_[i];
-  return layer.weights() * sizeof(T) > bytes_that_stay &&
-         std::min(layer.n_in(), layer.n_out()) >= rows_of_same_order;
+Run Network<T>::run(std::size_t index, std::size_t m, std::size_t team) const {
+  const std::size_t in_run = tiles_in_run(m, team);
+  if (in_run == 1) return {{index, index + 1}, tile(index, m)};
+  const Slice run{index * in_run, std::min((index + 1) * in_run, tiles(m))};
+  return {run, {tile(run.begin, m).begin, tile(run.end - 1, m).end}};
 }
 
 template <class T>
@@ -136,10 +139,10 @@ void Network<T>::forward(std::size_t i, const T* theta, Workspace<T>& ws, Slice 
 }
 
 template <class T>
-void Network<T>::forward(const T* theta, Workspace<T>& ws, Slice tiles, std::size_t m, const Pass<T>& pass,
+void Network<T>::forward(const T* theta, Workspace<T>& ws, const Run& run, std::size_t m, const Pass<T>& pass,
                          Slice layers) const {
   for (std::size_t i = layers.begin; i < layers.end; ++i) {
-    each_part(i, tiles, m, [&](Slice samples) { forward(i, theta, ws, samples, pass); });
+    each_part(i, run, m, [&](Slice samples) { forward(i, theta, ws, samples, pass); });
   }
 }
 
@@ -184,12 +187,12 @@ void Network<T>::backward(std::size_t i, const T* theta, Workspace<T>& ws, Slice
 }
 
 template <class T>
-void Network<T>::backward(const T* theta, Workspace<T>& ws, Slice tiles, std::size_t m, const Pass<T>& pass,
-                          Slice layers) const {
+void Network<T>::backward(const T* theta, Workspace<T>& ws, const Run& run, std::size_t m,
+                          const Pass<T>& pass, Slice layers) const {
   bool gated = false;
   for (std::size_t i = layers.end; i-- > layers.begin;) {
     const bool gates = i > layers.begin && layers_[i]->gates_below() && layers_[i - 1]->is_gate();
-    each_part(i, tiles, m, [&](Slice samples) { backward(i, theta, ws, samples, pass, gated, gates); });
+    each_part(i, run, m, [&](Slice samples) { backward(i, theta, ws, samples, pass, gated, gates); });
     gated = gates;
   }
 }
@@ -225,7 +228,7 @@ std::vector<GradientBlock> Network<T>::gradient_blocks(std::size_t m) const {
     const std::size_t all_weights = layers_[i]->weights();
     for (const Slice local : layers_[i]->gradient_blocks(m)) {
       const std::size_t weights = std::min(all_weights, local.end) - std::min(all_weights, local.begin);
-      blocks.push_back({i, local, {offsets_[i] + local.begin, offsets_[i] + local.end}, weights});
+      blocks.push_back({i, {offsets_[i] + local.begin, offsets_[i] + local.end}, weights});
     }
   }
   return blocks;
@@ -235,9 +238,10 @@ template <class T>
 void Network<T>::gradient(const GradientBlock& block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
                           const Ahead<T>& ahead) const {
   const std::size_t i = block.layer;
+  const Slice in_layer{block.slice.begin - offsets_[i], block.slice.end - offsets_[i]};
   const Occupied occupied = i == 0 ? ws.occupied.of(0, m) : Occupied{};
   const Matrix<T> D = ws.G[i + 1].view().col_range(0, m), D_rows = ws.D_rows[i].view();
-  layers_[i]->gradient(block.in_layer, ws.Z[i].view_and_ones(), occupied, D,
+  layers_[i]->gradient(in_layer, ws.Z[i].view_and_ones(), occupied, D,
                        D_rows.row_range(0, std::min(m, D_rows.rows)), dtheta_block, ahead);
 }
 

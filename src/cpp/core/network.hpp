@@ -14,9 +14,14 @@ namespace backsweep {
 // A part of the gradient.
 struct GradientBlock {
   std::size_t layer;
-  Slice in_layer;       // of the layer's parameters
-  Slice slice;          // of the network's
+  Slice slice;          // of the network's parameters
   std::size_t weights;  // how many of them a penalty is for: they come first
+};
+
+// Tiles of a batch that one thread sweeps together, and their samples.
+struct Run {
+  Slice tiles;
+  Slice samples;
 };
 
 template <class T>
@@ -41,10 +46,18 @@ class Network {
   Slice tile(std::size_t index, std::size_t m) const;  // its samples
   std::size_t samples_in_tile() const { return samples_in_tile_; }
 
-  // Tiles are swept in runs of so many, the last of fewer: of one, but where weights come from beyond the
+  // Tiles are swept in runs of as many, the last of fewer: of one, but where weights come from beyond the
   // caches. A run reads those once, for all its tiles, and is as long as leaves a run to each of the team.
-  bool joins_tiles() const;
-  std::size_t tiles_in_run(std::size_t m, std::size_t team) const;
+  bool joins_tiles() const { return joins_any_; }
+  std::size_t runs(std::size_t m, std::size_t team) const;
+  Run run(std::size_t index, std::size_t m, std::size_t team) const;
+
+  // Calls f(tile, samples) for each tile of a run.
+  template <class F>
+  void each_tile(const Run& run, std::size_t m, const F& f) const {
+    if (run.tiles.size() == 1) return f(run.tiles.begin, run.samples);
+    for (std::size_t index = run.tiles.begin; index < run.tiles.end; ++index) f(index, tile(index, m));
+  }
 
   // Nothing is swept back; a prediction pass is; a training pass is.
   enum class Purpose { inference, gradients, training };
@@ -63,7 +76,7 @@ class Network {
   std::size_t fewest_rows() const { return whole_batch_.empty() ? 1 : 2; }
 
   // Z[i] → Z[j] on a run of tiles of a batch of m, over layers i to j - 1.
-  void forward(const T* theta, Workspace<T>& ws, Slice tiles, std::size_t m, const Pass<T>& pass,
+  void forward(const T* theta, Workspace<T>& ws, const Run& run, std::size_t m, const Pass<T>& pass,
                Slice layers) const;
 
   // Z[0] → Z[L] on the first m samples of the workspace at once.
@@ -79,7 +92,7 @@ class Network {
   LossSums loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale, T loss_cap) const;
 
   // G[j] → D[j-1], ..., D[i] and G[i], over layers j - 1 to i; G[0] only where the workspace has it.
-  void backward(const T* theta, Workspace<T>& ws, Slice tiles, std::size_t m, const Pass<T>& pass,
+  void backward(const T* theta, Workspace<T>& ws, const Run& run, std::size_t m, const Pass<T>& pass,
                 Slice layers) const;
 
   // The same over the layer after segment `index`, for a batch of m, task by task.
@@ -104,18 +117,16 @@ class Network {
     return *layers_[whole_batch_[index]]->whole_batch();
   }
   Pass<T> in_layer(std::size_t i, Slice samples, const Pass<T>& pass, const Occupied& occupied = {}) const;
-  bool joins_tiles(std::size_t i) const;
+  std::size_t tiles_in_run(std::size_t m, std::size_t team) const;
   void forward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass) const;
   void backward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass,
                 bool gated_above, bool gates_below) const;
 
-  // Calls f(samples) for a run of tiles: for all at once, or for one after another.
+  // Calls f(samples) for what layer i takes of a run at once: all, or one tile after another.
   template <class F>
-  void each_part(std::size_t i, Slice run, std::size_t m, const F& f) const {
-    const std::size_t at_once = joins_tiles(i) ? run.size() : 1;
-    for (std::size_t first = run.begin; first < run.end; first += at_once) {
-      f(Slice{tile(first, m).begin, tile(first + at_once - 1, m).end});
-    }
+  void each_part(std::size_t i, const Run& run, std::size_t m, const F& f) const {
+    if (joins_[i]) return f(run.samples);
+    each_tile(run, m, [&](std::size_t, Slice samples) { f(samples); });
   }
 
   std::vector<std::unique_ptr<Layer<T>>> layers_;
@@ -123,7 +134,9 @@ class Network {
   std::vector<std::size_t> offsets_;         // where each layer's parameters begin; then their number
   std::vector<std::size_t> buffer_offsets_;  // of their buffers, likewise
   std::vector<std::size_t> whole_batch_;     // the layers that look at the whole batch
-  std::size_t samples_in_tile_ = 0;          // at most
+  std::vector<bool> joins_;                  // whether each layer takes all tiles of a run at once
+  bool joins_any_ = false;
+  std::size_t samples_in_tile_ = 0;  // at most
   double forward_flops_ = 0;
 };
 

@@ -109,10 +109,7 @@ LossSums Step<T>::evaluate_rows(RowSelection rows, const T* buffers) {
 
 template <class T>
 std::size_t Step<T>::tasks(std::size_t phase, std::size_t batch_rows, std::size_t team) const {
-  if (phase % 2 == 0) {
-    const std::size_t in_run = network_.tiles_in_run(batch_rows, team);
-    return (network_.tiles(batch_rows) + in_run - 1) / in_run;
-  }
+  if (phase % 2 == 0) return network_.runs(batch_rows, team);
   const std::size_t index = phase / 2;
   return network_.batch_tasks(index < turn() ? index : 2 * turn() - 1 - index);
 }
@@ -128,19 +125,15 @@ void Step<T>::perform(std::size_t phase, std::size_t task, std::size_t team, Row
     if (index < turn()) return network_.forward_batch(index, task, theta_, ws, m);
     return network_.backward_batch(2 * turn() - 1 - index, task, theta_, ws, m);
   }
-  const std::size_t in_run = network_.tiles_in_run(m, team);
-  const Slice run{task * in_run, std::min((task + 1) * in_run, network_.tiles(m))};
-  const auto each_tile = [&](const auto& f) {
-    for (std::size_t tile = run.begin; tile < run.end; ++tile) f(tile, network_.tile(tile, m));
-  };
+  const Run run = network_.run(task, m, team);
   if (index == 0) {
-    each_tile([&](std::size_t tile, Slice samples) {
+    network_.each_tile(run, m, [&](std::size_t tile, Slice samples) {
       gather_rows(batch.range(samples.begin, samples.size()), tile, samples.begin);
     });
   }
   if (index <= turn()) network_.forward(theta_, ws, run, m, pass, segment(index));
   if (index == turn()) {
-    each_tile([&](std::size_t tile, Slice samples) {
+    network_.each_tile(run, m, [&](std::size_t tile, Slice samples) {
       tile_sums_[tile] = network_.loss(ws, samples.begin, samples.size(), scale, data_.loss_cap);
     });
   }

@@ -145,7 +145,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       Upcoming upcoming;
       if (s + 1 < n_steps) upcoming = step_.upcoming(batch(order, first + s + 1), member.index, member.team);
       blocks.each(member, n_blocks, [&](std::size_t block) {
-        const auto& [layer, in_layer, slice, weights] = step_.blocks()[block];
+        const auto& [layer, slice, weights] = step_.blocks()[block];
         T* gradient = clips ? dtheta_.data() + slice.begin : gradients_[member.index].data();
         const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin), &upcoming};
         step_.gradient(block, rows.count, gradient, ahead);

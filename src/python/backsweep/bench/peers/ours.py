@@ -26,8 +26,12 @@ class Trainer:
         self.X, self.y, self.batch_size = X, y, w.batch_size
 
     def epoch(self, order: Array) -> None:
-        # The order of rows is the benchmark's to give.
-        self.net._permutation = lambda m: order  # type: ignore[method-assign]
+        def given(m: int) -> Array:
+            """The order of rows is the benchmark's to give."""
+            assert len(order) == m
+            return order
+
+        self.net._permutation = given  # type: ignore[method-assign]
         self.net.fit(
             self.X, self.y, epochs=1, batch_size=self.batch_size, optimizer=self.optimizer, progress=False
         )  # fmt: skip
