@@ -35,8 +35,8 @@ LEVELS = [
     [
         "source",
         "labels",
+        "order",
         "pass",
-        "shuffle",
         "kernels/elementary",
         "kernels/panels",
         "kernels/threefry",

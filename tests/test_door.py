@@ -450,6 +450,7 @@ ORDER = np.arange(M)[::-1].copy()
     "changes",
     [
         {"order": ORDER[:-1]},
+        {"order": ORDER, "first": 1},
         {"order": ORDER.astype(np.int32)},
         {"order": ORDER[::-1]},
         {"order": ORDER.astype(float)},
@@ -737,7 +738,13 @@ def one():
         around = np.full(n + 32, 7)
         around[16:-16] = np.arange(n)
         draws = np.frombuffer(rng.bytes(8 * int(choice([m, n]))), dtype=np.uint64)
-        call(_core.shuffle, {"order": around[16:-16], "left": int(choice([n, m, *NUMBERS])), "draws": draws})
+        if rng.random() < 0.5:
+            call(_core.shuffle, {"order": around[16:-16], "left": int(choice([n, m, *NUMBERS])), "draws": draws})
+        else:
+            along, across = (rng.integers(choice([1, 2, 9]), size=(3, int(choice([1, 2, 9])))) for _ in range(2))
+            call(_core.rectangle_order, {"order": around[16:-16], "begin": int(choice([0, 1, *NUMBERS])),
+                                         "m": int(choice([n, along.shape[1] * across.shape[1], *NUMBERS])),
+                                         "row_shifts": along, "column_shifts": across})
         assert (around[:16] == 7).all() and (around[-16:] == 7).all()
     elif which == 5:
         call(getattr(_core, f"first_nonfinite_{name}"), {"X": array(), "n_threads": int(choice(NUMBERS))})

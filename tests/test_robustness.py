@@ -82,7 +82,7 @@ twin, twin_optimizer = pair()
 epochs, rest = divmod(optimizer.steps, 15)
 twin.fit(X, y, epochs=epochs, batch_size=100, optimizer=twin_optimizer, n_threads=1)
 if twin._rng.bit_generator.state != net._rng.bit_generator.state:  # else it came between two epochs
-    begin = twin._rng.permutation(len(X))[:rest * 100]
+    begin = twin._permutation(len(X))[:rest * 100]
     if rest:
         twin.fit(X[begin], y[begin], epochs=1, batch_size=100, optimizer=twin_optimizer, shuffle=False, n_threads=1)
 
@@ -467,16 +467,10 @@ def growth(task, sizes, columns):
 
 
 @linux
-@pytest.mark.parametrize("task", ["train", "train weighted", "validate", "evaluate", "standardise"])
+@pytest.mark.parametrize("task", ["train", "train shuffled", "train weighted", "validate", "evaluate", "standardise"])
 def test_memory_does_not_grow_with_the_rows(task):
     small, large = growth(task, (SMALL, LARGE), COLUMNS)
     assert large - small < 1
-
-
-@linux
-def test_shuffling_takes_eight_bytes_a_row():
-    small, large = growth("train shuffled", (SMALL, LARGE), COLUMNS)
-    assert large - small < 8 * (LARGE - SMALL) / COLUMNS + 1
 
 
 @linux

@@ -1,4 +1,4 @@
-// The training of networks: a trainer for each dtype, the order of rows, and the optimizers' updates by
+// The training of networks: a trainer for each dtype, orders of rows, and the optimizers' updates by
 // themselves.
 #include <pybind11/stl.h>
 
@@ -9,7 +9,7 @@
 
 #include "bindings/data.hpp"
 #include "bindings/register.hpp"
-#include "core/shuffle.hpp"
+#include "core/order.hpp"
 #include "core/trainer.hpp"
 
 namespace backsweep::bindings {
@@ -89,6 +89,34 @@ void shuffle_rows(Array<std::int64_t> order, std::size_t left, const Array<std::
   shuffle(entries, left, factors, steps);
 }
 
+void require_below(Matrix<const std::int64_t> shifts, const char* name, std::size_t limit) {
+  for (std::size_t i = 0; i < shifts.rows * shifts.cols; ++i) {
+    if (shifts.data[i] < 0 || static_cast<std::size_t>(shifts.data[i]) >= limit)
+      refuse(name, "lie between 0 and " + std::to_string(limit - 1), std::to_string(shifts.data[i]));
+  }
+}
+
+void rectangle_order(Array<std::int64_t> order, std::size_t begin, std::size_t m,
+                     const Array<std::int64_t>& row_shifts, const Array<std::int64_t>& column_shifts) {
+  const auto count = static_cast<std::size_t>(order.size());
+  std::int64_t* entries = writable_vector(order, "order", count);
+  const Matrix<const std::int64_t> along = matrix(row_shifts, "row_shifts");
+  const std::size_t height = along.cols, width = matrix(column_shifts, "column_shifts").cols;
+  const Rectangle rectangle{m, along, matrix(column_shifts, "column_shifts", along.rows, width)};
+  if (m < 1 || width < 1 || (m - 1) / width + 1 != height)
+    refuse("m",
+           "be the cells of " + std::to_string(height) + " rows of " + std::to_string(width) +
+               ", or of fewer in the last",
+           std::to_string(m));
+  require_below(rectangle.row_shifts, "row_shifts", width);
+  require_below(rectangle.column_shifts, "column_shifts", height);
+  if (begin > m || count > m - begin)
+    refuse("order", "end with entry " + std::to_string(m),
+           std::to_string(count) + " from " + std::to_string(begin));
+  const py::gil_scoped_release nogil;
+  rectangle.order(begin, count, entries);
+}
+
 // A trainer together with the arrays that it reads and writes, so that they live as long.
 template <class T>
 struct BoundTrainer {
@@ -154,18 +182,17 @@ template <class T>
 py::tuple trainer_run(BoundTrainer<T>& bound, const std::optional<Array<std::int64_t>>& order,
                       std::size_t first, const Vector64& learning_rates, Array<std::int64_t> steps,
                       Vector64 sums, double seconds) {
-  const std::size_t rows = bound.trainer.rows();
   // Counted in the caller's arrays, so that an interrupt right after the run finds it counted.
   std::int64_t* count = writable_vector(steps, "steps", 1);
   if (*count < 0) refuse("steps", "be at least 0", std::to_string(*count));
   const Draws draws = draws_of(bound.draws);
   std::int64_t* drawn = bound.draws.mutable_data();
   double* totals = writable_vector(sums, "sums", 5);
-  const std::int64_t* order_data = optional_vector(order, "order", rows);
   const auto n_rates = static_cast<std::size_t>(learning_rates.size());
   const double* rates = vector(learning_rates, "learning_rates", n_rates);
   if (first > bound.trainer.steps_in_epoch())
     refuse("first", "be a step of the epoch", std::to_string(first));
+  const std::int64_t* order_data = optional_vector(order, "order", bound.trainer.rows_of(first, n_rates));
   Progress progress;
   {
     const py::gil_scoped_release nogil;
@@ -204,6 +231,8 @@ void register_for(py::module_& module, const std::string& dtype) {
 
 void register_training(py::module_& module) {
   module.def("shuffle", &shuffle_rows, exactly("order"), py::arg("left"), exactly("draws"));
+  module.def("rectangle_order", &rectangle_order, exactly("order"), py::arg("begin"), py::arg("m"),
+             exactly("row_shifts"), exactly("column_shifts"));
   register_for<float>(module, "float32");
   register_for<double>(module, "float64");
 }

@@ -58,9 +58,16 @@ Companions<T> Trainer<T>::read_by_update(std::size_t begin) const {
 }
 
 template <class T>
-RowSelection Trainer<T>::batch(const std::int64_t* order, std::size_t step) const {
-  const std::size_t begin = step * batch_size_;
-  return {order, begin, std::min(batch_size_, data_.X.rows - begin)};
+std::size_t Trainer<T>::rows_of(std::size_t first, std::size_t n_steps) const {
+  const std::size_t steps = std::min(n_steps, steps_in_epoch() - first);
+  return std::min(steps * batch_size_, data_.X.rows - std::min(first * batch_size_, data_.X.rows));
+}
+
+// The rows of step first + s, where `order` begins with those of step first.
+template <class T>
+RowSelection Trainer<T>::batch(const std::int64_t* order, std::size_t first, std::size_t s) const {
+  const std::size_t begin = (order == nullptr ? first + s : s) * batch_size_;
+  return {order, begin, rows_of(first + s, 1)};
 }
 
 template <class T>
@@ -73,8 +80,9 @@ Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const dou
   while (total.steps < n_steps && total.stop == Progress::Stop::done) {
     const auto started = Clock::now();
     const Progress stretch =
-        run_stretch(order, first + total.steps, learning_rates + total.steps, n_steps - total.steps,
-                    done_before + total.steps, draws.after(total.steps), sums);
+        run_stretch(order == nullptr ? nullptr : order + total.steps * batch_size_, first + total.steps,
+                    learning_rates + total.steps, n_steps - total.steps, done_before + total.steps,
+                    draws.after(total.steps), sums);
     const auto ended = Clock::now();
     if (stretch.steps > 0) {
       chooser_.report(std::chrono::duration<double>(ended - started).count(), stretch.steps);
@@ -109,7 +117,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
   run_team(members, [&](Member member) {
     const bool leads = member.index == 0;
     for (std::size_t s = 0; s < n_steps; ++s) {
-      const RowSelection rows = batch(order, first + s);
+      const RowSelection rows = batch(order, first, s);
       const double weight = step_.weight_sum(rows);
       const double scale = weight > 0 ? 1 / weight : 0;
       const auto pass = training_pass<T>(draws.after(s), buffers_);
@@ -143,7 +151,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         update<T>(optimizer_, slice.begin, slice.end, size, gradient, state_, theta_);
       };
       Upcoming upcoming;
-      if (s + 1 < n_steps) upcoming = step_.upcoming(batch(order, first + s + 1), member.index, member.team);
+      if (s + 1 < n_steps) upcoming = step_.upcoming(batch(order, first, s + 1), member.index, member.team);
       blocks.each(member, n_blocks, [&](std::size_t block) {
         const auto& [layer, slice, weights] = step_.blocks()[block];
         T* gradient = clips ? dtheta_.data() + slice.begin : gradients_[member.index].data();

@@ -42,20 +42,21 @@ class Trainer {
           const OptimizerState<T>& state, const Data<T>& data, std::size_t batch_size, std::size_t n_threads,
           const Objective& objective = {});
 
-  std::size_t rows() const { return data_.X.rows; }
   std::size_t steps_in_epoch() const { return (data_.X.rows + batch_size_ - 1) / batch_size_; }
+  // The rows of steps first, first + 1, ...: of n_steps, or of those that the epoch has.
+  std::size_t rows_of(std::size_t first, std::size_t n_steps) const;
 
-  // Steps first, first + 1, ... of an epoch whose rows come in `order` (null: as they are), with one learning
-  // rate for each of at most n_rates steps. done_before counts the optimizer's steps so far, `draws` says
-  // what is drawn in the first of these. A step whose loss is not finite is not taken: the run stops before
-  // its update.
+  // Steps first, first + 1, ... of an epoch, with one learning rate for each of at most n_rates steps. Their
+  // rows come in `order`, which begins with that of the first step (null: as they are). done_before counts
+  // the optimizer's steps so far, `draws` says what is drawn in the first of these. A step whose loss is not
+  // finite is not taken: the run stops before its update.
   Progress run(const std::int64_t* order, std::size_t first, const double* learning_rates,
                std::size_t n_rates, std::uint64_t done_before, Draws draws, double seconds, EpochSums& sums);
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  RowSelection batch(const std::int64_t* order, std::size_t step) const;
+  RowSelection batch(const std::int64_t* order, std::size_t first, std::size_t s) const;
   Companions<T> read_by_update(std::size_t begin) const;
   Progress run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
                        std::size_t n_steps, std::uint64_t done_before, Draws draws, EpochSums& sums);

@@ -80,12 +80,18 @@ class Backend:
         return trainer
 
     def shuffle(self, order: Array, left: int, draws: Array) -> None:
-        if self.name == "core":
-            _core.shuffle(order, left, draws)
-        else:
-            from backsweep.reference.order import shuffle
+        self._orders().shuffle(order, left, draws)
 
-            shuffle(order, left, draws)
+    def rectangle_order(self, order: Array, begin: int, m: int, row_shifts: Array, column_shifts: Array) -> None:
+        self._orders().rectangle_order(order, begin, m, row_shifts, column_shifts)
+
+    def _orders(self) -> Any:
+        """The module that makes orders of rows."""
+        if self.name == "core":
+            return _core
+        from backsweep.reference import order
+
+        return order
 
 
 def checked_dtype(dtype: object) -> np.dtype[Any]:

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backsweep import _checks, _core, description, files
+from backsweep import _checks, _core, _orders, description, files
 from backsweep._backends import Backend, aligned_zeros, checked_dtype
 from backsweep._checks import Array
+from backsweep._orders import Order
 from backsweep.history import History
 from backsweep.layers import Layer, LayerShape, chain
 from backsweep.optimizers import Adam, Optimizer
 from backsweep.training import Callback, all_finite, fit
 
-DRAWS_AT_A_TIME = 1 << 13  # few enough to stay in the cache
 CLASSIFIERS = ("softmax_cross_entropy", "sigmoid_cross_entropy")
 
 
@@ -215,13 +215,9 @@ class Network:
         _checks.finite(rows, "X", self.dtype, threads)
         return rows, values, labels, weights
 
-    def _permutation(self, m: int) -> Array:
-        """A new order of m rows. The draws are NumPy's: its own shuffle takes two to three times as long."""
-        order = np.arange(m, dtype=np.int64)
-        for left in range(m, 0, -DRAWS_AT_A_TIME):
-            draws = self._rng.bit_generator.random_raw(min(left, DRAWS_AT_A_TIME))
-            self._backend.shuffle(order, left, draws)
-        return order
+    def _permutation(self, m: int) -> Order:
+        """A new order of m rows."""
+        return _orders.drawn(m, self._rng, self._backend)
 
     def _check_parameters(self) -> None:
         if not (all_finite(self.theta) and all_finite(self.buffers)):
@@ -360,7 +356,7 @@ class Network:
         optimizer : Optimizer, optional
             Left out, `Adam` with its defaults, kept from one call to the next.
         shuffle : bool
-            Draw a new order of the rows for each epoch, which takes 8 bytes a row; else they are taken as they are.
+            Draw a new order of the rows for each epoch; else they are taken as they are.
         sample_weight : (m,), optional
             At least 0: makes each step's loss a weighted mean.
         validation_data : (X, y) or (X, y, sample_weight), optional

@@ -13,6 +13,7 @@ import numpy as np
 
 from backsweep import _checks
 from backsweep._checks import Array
+from backsweep._orders import Order
 from backsweep.history import History
 from backsweep.optimizers import Optimizer
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 Callback = Callable[["Network", History], object]
 
 SECONDS_BETWEEN_LOOKS = 0.1  # how often a run comes back for Ctrl-C and the progress bar
-STEPS_IN_A_RUN = 4096  # at most: a schedule is evaluated for so many steps at once
+STEPS_IN_A_RUN = 4096  # at most: a schedule is evaluated for so many steps at once,
+ROWS_IN_A_RUN = 1 << 17  # and an order for so many rows, or a step's
 
 
 NOT_FINITE = "a weight is not finite"  # nor a running statistic
@@ -47,9 +49,12 @@ class Epochs:
         network: Network,
         optimizer: Optimizer,
         state: list[Array],
+        batch_size: int,
         advanced: Callable[[int], object],
     ) -> None:
         self.trainer = trainer
+        self.batch_size = batch_size
+        self.at_most = max(1, min(STEPS_IN_A_RUN, ROWS_IN_A_RUN // batch_size))
         self.optimizer = optimizer
         self.counted = optimizer._steps
         self.finite = [vector for vector in (network.theta, network.buffers) if vector.size]
@@ -57,12 +62,12 @@ class Epochs:
         self.saved = [np.empty_like(vector) for vector in self.vectors]  # as they were before the epoch
         self.advanced = advanced  # told of every run's steps
 
-    def run(self, epoch: int, order: Array | None) -> tuple[float, float]:
+    def run(self, epoch: int, order: Order | None) -> tuple[float, float]:
         """One epoch: its mean loss, and the share of rows classified rightly."""
         self._copy(self.vectors, self.saved)
         step, sums = 0, np.zeros(5)  # Σwℓ, Σw, Σw·[right], and two that count batches by rows
         while step < self.trainer.steps_in_epoch:
-            steps, stop = self._run(order, step, STEPS_IN_A_RUN, sums)
+            steps, stop = self._run(order, step, self.at_most, sums)
             step += steps
             self.advanced(steps)
             if stop == "diverged":
@@ -72,14 +77,16 @@ class Epochs:
         loss, weight, correct = sums[:3].tolist()
         return (loss / weight, correct / weight) if weight > 0 else (0.0, 0.0)
 
-    def _run(self, order: Array | None, first: int, at_most: int, sums: Array) -> tuple[int, str]:
+    def _run(self, order: Order | None, first: int, at_most: int, sums: Array) -> tuple[int, str]:
         count = min(at_most, self.trainer.steps_in_epoch - first)
+        begin = first * self.batch_size
+        rows = None if order is None else order[begin : begin + count * self.batch_size]
         done = self.optimizer.steps
         if callable(self.optimizer.learning_rate):
             rates = np.array([self.optimizer.rate(done + j) for j in range(count)], dtype=np.float64)
         else:
             rates = np.full(count, self.optimizer.learning_rate, dtype=np.float64)
-        return self.trainer.run(order, first, rates, self.counted, sums, SECONDS_BETWEEN_LOOKS)
+        return self.trainer.run(rows, first, rates, self.counted, sums, SECONDS_BETWEEN_LOOKS)
 
     @staticmethod
     def _copy(source: list[Array], target: list[Array]) -> None:
@@ -89,7 +96,7 @@ class Epochs:
     def _finite(self) -> bool:
         return all(all_finite(vector) for vector in self.finite)
 
-    def _refuse(self, epoch: int, step: int, order: Array | None, what: str) -> None:
+    def _refuse(self, epoch: int, step: int, order: Order | None, what: str) -> None:
         if not self._finite():
             # Weights went before the loss showed it: find the step that made them so.
             self._copy(self.saved, self.vectors)
@@ -185,7 +192,8 @@ def fit(
     history = History()
     m = len(data[0])
     with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:
-        loop = Epochs(trainer, network, optimizer, state, bar.update if bar is not None else lambda steps: None)
+        advanced = bar.update if bar is not None else lambda steps: None
+        loop = Epochs(trainer, network, optimizer, state, rows, advanced)
         for epoch in range(n_epochs):
             started = time.perf_counter()
             # Held by nothing but the run: the next is drawn when this one is gone.

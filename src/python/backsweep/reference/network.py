@@ -201,8 +201,9 @@ class Trainer:
     ) -> tuple[int, str]:
         """Steps `first`, `first` + 1, ... of an epoch, one for each learning rate, until `seconds` are over.
 
-        Returns the number of steps and why the run stopped. `steps` (1,) counts the updates; each step adds to
-        `sums` (5,) its Σwℓ, Σw and Σw·[right], and its mean loss and its penalty, both times its rows.
+        `order` has the rows of these steps alone, or is None where they come as they are. Returns the number of steps
+        and why the run stopped. `steps` (1,) counts the updates; each step adds to `sums` (5,) its Σwℓ, Σw and
+        Σw·[right], and its mean loss and its penalty, both times its rows.
         """
         with np.errstate(all="ignore"):  # what overflows reaches the loss, which is looked at
             return self._run(order, first, learning_rates, steps, sums, seconds)
@@ -214,7 +215,8 @@ class Trainer:
         done = 0
         last = min(first + len(learning_rates), self.steps_in_epoch)
         for s in range(first, last):
-            batch = slice(s * self.batch_size, (s + 1) * self.batch_size)
+            begin = (s if order is None else s - first) * self.batch_size
+            batch = slice(begin, begin + self.batch_size)
             rows = batch if order is None else order[batch]
             Z = self.network.rows(self.X[rows], self.theta, self.mean, self.scale)
             y = self.y[rows]

@@ -141,7 +141,8 @@ class Epochs:
         done = 0
         while done < len(self.rates):
             counted = descent.optimizer._steps
-            steps, stop = trainer.run(order, done, self.rates[done:], counted, sums, SECONDS_BETWEEN_LOOKS)
+            left = None if order is None else order[done * self.batch_size :]
+            steps, stop = trainer.run(left, done, self.rates[done:], counted, sums, SECONDS_BETWEEN_LOOKS)
             done += steps
             if stop == "diverged":
                 self.diverged = True
