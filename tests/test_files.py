@@ -356,7 +356,10 @@ def check(content, what):
     else:
         loaded += 1
         assert np.isfinite(net.theta).all(), what
-        assert net.forward(X).shape == (2, net.n_out), what
+        try:
+            assert net.forward(X).shape == (2, net.n_out), what
+        except ValueError as error:  # a scale that has become tiny
+            assert "X must be finite in float32 once it is standardised" in str(error), (what, error)
     return
 
 """

@@ -237,6 +237,72 @@ def test_progress_bar_goes_away_with_an_error(monkeypatch):
     assert re.search(r"\r\s*\r$", sys.stderr.getvalue())
 
 
+# Rows and labels are looked at as they are read: what is refused in the middle of an epoch has changed nothing
+
+
+WRONG_ENTRIES = {
+    "nan": (lambda X, y: X.__setitem__((250, 1), np.nan), r"X must be finite, got X\[250, 1\] = nan"),
+    "inf": (lambda X, y: X.__setitem__((499, 0), -np.inf), r"X must be finite, got X\[499, 0\] = -inf"),
+    "large": (lambda X, y: X.__setitem__((0, 2), 1e300), r"X\[0, 2\] = 1e\+300, too large for float32"),
+    "label": (lambda X, y: y.__setitem__(400, 3), r"y must hold labels 0, 1, ..., 2, got y\[400\] = 3"),
+    "fraction": (lambda X, y: y.__setitem__(400, 0.5), r"got y\[400\] = 0.5"),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("standardised", [True, False])
+@pytest.mark.parametrize("wrong", WRONG_ENTRIES)
+def test_what_is_refused_in_the_middle_of_an_epoch_has_changed_nothing(backend, shuffle, standardised, wrong):
+    spoil, message = WRONG_ENTRIES[wrong]
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(502, 3)), rng.integers(3, size=502).astype(np.float64)
+    layers = [3, bs.BatchNorm("relu"), bs.Dropout(0.2), 4, 3]
+    net, twin = (bs.Network(layers, seed=0, backend=backend) for _ in range(2))
+    if standardised:
+        net.standardise(X)
+        twin.standardise(X)
+        if wrong == "large":
+            message = "X must be finite in float32 once it is standardised"
+    optimizer, other = bs.SGD(0.01, momentum=0.9), bs.SGD(0.01, momentum=0.9)
+    spoilt_X, spoilt_y, told = X.copy(), y.copy(), []
+    spoil(spoilt_X, spoilt_y)
+    for epochs in (0, 1, 2):
+        with pytest.raises(ValueError, match=message):
+            net.fit(spoilt_X, spoilt_y, epochs=epochs, batch_size=10, optimizer=optimizer, shuffle=shuffle,
+                    callbacks=[lambda *_: told.append(1)])  # fmt: skip
+        assert not told
+        assert optimizer.steps == 0
+        assert np.array_equal(net.buffers, twin.buffers)
+        assert np.array_equal(net.theta, twin.theta)
+    assert optimizer._network is None  # it may still be another's
+    for each, its_optimizer in ((net, optimizer), (twin, other)):
+        each.fit(X, y, epochs=2, batch_size=10, optimizer=its_optimizer, shuffle=shuffle)
+    assert np.array_equal(net.theta, twin.theta)
+    assert np.array_equal(net.buffers, twin.buffers)
+    assert optimizer.steps == other.steps == 102
+
+    # What has been bound and trained stays so.
+    with pytest.raises(ValueError, match=message):
+        net.fit(spoilt_X, spoilt_y, epochs=1, batch_size=10, optimizer=optimizer, shuffle=shuffle)
+    assert np.array_equal(net.theta, twin.theta)
+    for each, its_optimizer in ((net, optimizer), (twin, other)):
+        each.fit(X, y, epochs=1, batch_size=10, optimizer=its_optimizer, shuffle=shuffle)
+    assert np.array_equal(net.theta, twin.theta)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_wrong_row_is_named_also_where_training_diverges_before_it(backend):
+    X = np.ones((100, 3))
+    X[99, 2] = np.nan
+    net = bs.Network([3, 1], loss="mean_squared_error", seed=0, backend=backend)
+    theta = net.theta.copy()
+    with pytest.raises(ValueError, match=r"X must be finite, got X\[99, 2\] = nan") as error:
+        net.fit(X, X[:, 0], epochs=3, batch_size=1, optimizer=bs.SGD(1e6), shuffle=False)
+    assert not isinstance(error.value, bs.DivergenceError)
+    assert np.array_equal(net.theta, theta)
+
+
 # The order of rows
 
 

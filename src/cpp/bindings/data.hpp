@@ -89,7 +89,7 @@ inline Draws draws_of(const Array<std::int64_t>& given) {
 inline void require(bool input_valid) {
   if (!input_valid)
     throw py::value_error(
-        "y must hold labels from 0 to k - 1, and order rows of X; they changed while they were read");
+        "X must be finite, also once it is standardised, y hold labels from 0 to k - 1, and order rows of X");
 }
 
 }  // namespace backsweep::bindings

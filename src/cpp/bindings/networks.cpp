@@ -57,10 +57,12 @@ Array<T> network_forward(const Network<T>& network, const Array<T>& theta, const
   const T* buffer_data = buffers_of(network, buffers);
   auto Z = new_matrix<T>(rows.rows, network.n_out());
   const auto Z_view = writable(Z);
+  bool valid = false;
   {
     const py::gil_scoped_release nogil;
-    forward<T>(network, theta_data, buffer_data, rows, standardised, Z_view, n_threads);
+    valid = forward<T>(network, theta_data, buffer_data, rows, standardised, Z_view, n_threads);
   }
+  require(valid);
   return Z;
 }
 
@@ -81,9 +83,7 @@ py::object network_forward_few(const Network<T>& network, const Array<T>& theta,
     return py::none();
   }
   const Matrix<const T> view = matrix(rows, "X");
-  for (const T *x = view.data, *end = x + view.rows * view.cols; x < end; ++x) {
-    if (!std::isfinite(*x)) return py::none();
-  }
+  if (!all_finite<T>(view)) return py::none();
   const T* theta_data = parameters(network, theta);
   const T* buffer_data = buffers_of(network, buffers);
   auto Z = new_matrix<T>(view.rows, network.n_out());

@@ -34,6 +34,11 @@ double forward_work(const Network<T>& network, std::size_t m) {
   return network.forward_flops() * static_cast<double>(m);
 }
 
+template <class T>
+bool all_valid(const std::vector<std::unique_ptr<Step<T>>>& steps) {
+  return std::all_of(steps.begin(), steps.end(), [](const auto& step) { return step->input_valid(); });
+}
+
 Evaluation means(const LossSums& sums, double weight, bool valid) {
   return weight > 0 ? Evaluation{sums.loss / weight, sums.correct / weight, valid} : Evaluation{0, 0, valid};
 }
@@ -49,14 +54,15 @@ void forward_few(const Network<T>& network, const T* theta, const T* buffers, Co
 }
 
 template <class T>
-void forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
+bool forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
              const Standardisation& standardisation, Matrix<T> out, std::size_t n_threads) {
-  if (X.rows == 0) return;
+  if (X.rows == 0) return true;
   if (X.rows <= few_samples) {
     OwnedMatrix<T> input(X.rows, network.n_in());
     const Matrix<T> rows = input.view().col_range(0, network.n_in());
     gather<T>(X, {nullptr, 0, X.rows}, standardisation, rows);
-    return forward_few<T>(network, theta, buffers, rows, out);
+    forward_few<T>(network, theta, buffers, rows, out);
+    return all_finite<T>(rows);
   }
   const auto [rows, count] = pieces(network, X.rows);
   const std::size_t threads = team_size(forward_work(network, X.rows), count, n_threads);
@@ -75,6 +81,7 @@ void forward(const Network<T>& network, const T* theta, const T* buffers, const 
       steps[member.index]->forward_rows({nullptr, begin, n}, buffers, out.row_range(begin, n));
     });
   });
+  return all_valid(steps);
 }
 
 template <class T>
@@ -108,9 +115,7 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const T* buffers,
       weight += weights[i];
     }
   }
-  const bool valid =
-      std::all_of(steps.begin(), steps.end(), [](const auto& step) { return step->input_valid(); });
-  return means(total, weight, valid);
+  return means(total, weight, all_valid(steps));
 }
 
 template <class T>
@@ -148,7 +153,7 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
 
 #define BACKSWEEP_INSTANTIATE(T)                                                                             \
   template void forward_few<T>(const Network<T>&, const T*, const T*, ConstMatrix<T>, Matrix<T>);            \
-  template void forward<T>(const Network<T>&, const T*, const T*, const Source&, const Standardisation&,     \
+  template bool forward<T>(const Network<T>&, const T*, const T*, const Source&, const Standardisation&,     \
                            Matrix<T>, std::size_t);                                                          \
   template Evaluation evaluate<T>(const Network<T>&, const T*, const T*, const Data<T>&, std::size_t);       \
   template Evaluation loss_and_gradients<T>(const Network<T>&, const T*, const Data<T>&, const Pass<T>&, T*, \

@@ -11,9 +11,10 @@ template <class T>
 void forward_few(const Network<T>& network, const T* theta, const T* buffers, ConstMatrix<T> X,
                  Matrix<T> out);
 
-// out (m, n_out) = Z[L] for every row of X, tile by tile: memory does not grow with m.
+// out (m, n_out) = Z[L] for every row of X, tile by tile: memory does not grow with m. False if a row is not
+// finite.
 template <class T>
-void forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
+bool forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
              const Standardisation& standardisation, Matrix<T> out, std::size_t n_threads);
 
 struct Evaluation {

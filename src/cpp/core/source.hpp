@@ -1,6 +1,7 @@
 // Rows of an array of any numeric type and any strides, read where they are: X, y and the sample weights.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -36,6 +37,16 @@ void find_rows(const Source& X, RowSelection rows, const unsigned char** address
 // read as zeros): the caller reports it once the threads have joined.
 template <class T>
 bool gather(const Source& X, RowSelection rows, const Standardisation& standardisation, Matrix<T> out);
+
+// Of a few entries: `find_nonfinite` and `transpose_rows` look at many.
+template <class T>
+bool all_finite(ConstMatrix<T> A) {
+  bool finite = true;
+  for (std::size_t i = 0; i < A.rows; ++i) {
+    for (std::size_t j = 0; j < A.cols; ++j) finite &= std::isfinite(A(i, j));
+  }
+  return finite;
+}
 
 struct Position {
   std::size_t row;

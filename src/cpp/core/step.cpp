@@ -51,11 +51,15 @@ double Step<T>::weight_sum(RowSelection rows) const {
 }
 
 // Rows of the source become columns of `out`, a vector of samples at a time: straight from where they are, or
-// by way of converted rows. One feature is a row of `out` as it comes.
+// by way of converted rows. One feature is a row of `out` as it comes. False if a row lies outside the source
+// or is not finite: that is seen here, where it costs nothing, for all that training and prediction read.
 template <class T>
 bool Step<T>::gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
                               std::size_t tile, Matrix<T> out) {
-  if (source.cols == 1) return gather<T>(source, rows, standardisation, {out.data, rows.count, 1, 1});
+  if (source.cols == 1) {
+    const Matrix<T> column{out.data, rows.count, 1, 1};
+    return gather<T>(source, rows, standardisation, column) && all_finite<T>(column);
+  }
   const bool direct = standardisation.mean == nullptr && holds<T>(source);
   const Matrix<T> samples =
       workspace_.gathered.view().row_range(tile * widest_vector, widest_vector).col_range(0, source.cols);
@@ -69,7 +73,7 @@ bool Step<T>::gather_features(const Source& source, RowSelection rows, const Sta
       valid &= gather<T>(source, rows.range(i, n), standardisation, samples.row_range(0, n));
       for (std::size_t r = 0; r < n; ++r) addresses[r] = samples.row(r);
     }
-    kernels<T>().transpose_rows(addresses, n, source.cols, {out.data + i, out.rows, n, out.stride});
+    valid &= kernels<T>().transpose_rows(addresses, n, source.cols, {out.data + i, out.rows, n, out.stride});
   }
   return valid;
 }
@@ -94,7 +98,8 @@ void Step<T>::gather_rows(RowSelection rows, std::size_t tile, std::size_t at) {
 template <class T>
 void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out) {
   Workspace<T>& ws = workspace_;
-  gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count));
+  if (!gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count)))
+    input_valid_.store(false, std::memory_order_relaxed);
   network_.look(ws, 0, rows.count);
   network_.forward(theta_, ws, rows.count, prediction_pass(buffers));
   kernels<T>().transpose(ws.Z.back().view().col_range(0, rows.count), out);

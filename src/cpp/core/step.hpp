@@ -54,7 +54,7 @@ class Step {
   // The sums over the batch's tiles, added in their order.
   LossSums sums(std::size_t batch_rows) const;
 
-  // Whether every row and label read so far was inside its array and range.
+  // Whether all that was read so far is input: rows inside the data, finite entries, labels in their range.
   bool input_valid() const { return input_valid_.load(std::memory_order_relaxed); }
 
   // What the gradient falls into, and the one of a part.

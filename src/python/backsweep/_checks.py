@@ -94,6 +94,13 @@ def finite(array: Array, name: str, dtype: np.dtype[Any], n_threads: int = 1) ->
         raise ValueError(f"{name} must be finite, got {name}{list(where)} = {value}{reason}")
 
 
+def finite_standardised(X: Array, mean: Array, scale: Array, dtype: np.dtype[Any]) -> None:
+    for begin, piece in in_pieces(X):
+        with np.errstate(over="ignore"):
+            Z = ((piece - mean) / scale).astype(dtype)
+        _refuse_where(~np.isfinite(Z), piece, begin, "X", f"be finite in {dtype.name} once it is standardised")
+
+
 def inputs(X: object, n_in: int, *, at_least: int = 0) -> Array:
     """Rows of `n_in` real numbers; their values are not looked at."""
     array = real_array(X, "X")
@@ -118,7 +125,7 @@ def _refuse_where(wrong: Array, piece: Array, begin: int, name: str, expected: s
 
 
 def targets(y: object, m: int, k: int, loss: str, dtype: np.dtype[Any]) -> tuple[Array, bool]:
-    """`y` for a loss, and whether it holds labels.
+    """`y` for a loss, and whether it holds labels, which are not looked at.
 
     Labels are (m,); values are (m, k), and are returned so where k is 1 and y is (m,).
     """
@@ -128,19 +135,18 @@ def targets(y: object, m: int, k: int, loss: str, dtype: np.dtype[Any]) -> tuple
     if is_softmax and array.ndim == 1:
         if array.shape != (m,):
             raise ValueError(f"y must have one label for each of the {m} rows of X, got shape {array.shape}")
-        _check_labels(array, k)
         return array, True
     if array.ndim == 1 and k == 1 and not is_softmax:
         array = array[:, np.newaxis]
     if array.shape != (m, k):
-        labels = f"({m},) of labels, or " if is_softmax else f"({m},) or " if k == 1 else ""
-        raise ValueError(f"y must have shape {labels}({m}, {k}) for {loss}, got {given}")
+        other = f"({m},) of labels, or " if is_softmax else f"({m},) or " if k == 1 else ""
+        raise ValueError(f"y must have shape {other}({m}, {k}) for {loss}, got {given}")
     finite(array, "y", dtype)
     _check_values(array, loss)
     return array, False
 
 
-def _check_labels(y: Array, k: int) -> None:
+def labels(y: Array, k: int) -> None:
     row = _core.first_no_label(y, k)
     if row is not None:
         raise ValueError(f"y must hold labels 0, 1, ..., {k - 1}, got y[{row}] = {y[row]}")

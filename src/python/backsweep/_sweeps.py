@@ -121,7 +121,8 @@ def kinds_of(net: Network, training: bool, m: int) -> tuple[Kind, ...]:
 
 def problem(net: Network, X: object, y: object, sample_weight: object, dtype: Any, training: bool = False) -> Problem:
     """What `net` computes with, as copies: rounded to the network's dtype first, whatever `dtype` then holds it."""
-    rows, values, labels, weights = net._data(X, y, sample_weight)
+    data = rows, values, labels, weights = net._data(X, y, sample_weight)
+    net._check_data(data)
     net._check_pass(training, len(rows))
     net._check_parameters()
     specs = [astuple(layer) for layer in net.layers]

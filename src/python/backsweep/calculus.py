@@ -244,6 +244,8 @@ def cross_entropy(S: Array, y: Array) -> tuple[Any, Pullback]:
     S, y = _arguments("cross_entropy(S, y)", S=S, y=y)
     m, k = S.shape
     targets, labels = _checks.targets(plain(y), m, k, "softmax_cross_entropy", S.dtype)
+    if labels:
+        _checks.labels(targets, k)
     picked = plain(S)[np.arange(m), targets.astype(np.int64)] if labels else plain(S)[targets > 0]
     if not np.all(picked > 0):
         raise ValueError(f"S must be greater than 0 where y has weight, got {np.min(picked):g}")

@@ -350,6 +350,8 @@ def _loss_arguments(loss: str, Z: Array, y: Array, sample_weight: Array | None) 
         raise ValueError(f"Z must have shape (m, k) with at least one row and column, got {Z.shape}")
     m, k = Z.shape
     y, labels = _checks.targets(y, m, k, loss, Z.dtype)
+    if labels:
+        _checks.labels(y, k)
     w = _checks.weights(sample_weight, m, Z.dtype)
     y = np.require(y, np.int64 if labels else Z.dtype, ["C", "ALIGNED"])
     return Z, y, None if w is None else np.require(w, Z.dtype, ["C", "ALIGNED"])

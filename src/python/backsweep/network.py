@@ -34,6 +34,15 @@ class Gradients(NamedTuple):
     dX: Array | None
 
 
+class Data(NamedTuple):
+    """Rows, what they are to give, whether that is labels, and what each row weighs."""
+
+    X: Array
+    y: Array
+    labels: bool
+    weights: Array | None
+
+
 class Network:
     """A fully connected network: ``Z[0] = X``, ``Z[i+1] = σ(Z[i] W[i] + b[i])``, and a loss of ``Z[L]``.
 
@@ -206,14 +215,25 @@ class Network:
         self.input_mean = np.asarray(mean, dtype=np.float64)
         self.input_scale = np.where(varies, np.sqrt(square), 1.0).astype(np.float64)
 
-    def _data(
-        self, X: object, y: object, sample_weight: object = None, *, threads: int = 1
-    ) -> tuple[Array, Array, bool, Array | None]:
+    def _data(self, X: object, y: object, sample_weight: object = None) -> Data:
+        """What to learn from. Rows and labels are looked at as they are read: a backend refuses the whole call."""
         rows = _checks.inputs(X, self.n_in, at_least=1)
         values, labels = _checks.targets(y, len(rows), self.n_out, self.loss, self.dtype)
-        weights = _checks.weights(sample_weight, len(rows), self.dtype)
-        _checks.finite(rows, "X", self.dtype, threads)
-        return rows, values, labels, weights
+        return Data(rows, values, labels, _checks.weights(sample_weight, len(rows), self.dtype))
+
+    def _check_data(self, data: Data, threads: int = 1) -> None:
+        """Say which row or label a backend refuses."""
+        self._check_rows(data.X, threads)
+        if data.labels:
+            _checks.labels(data.y, self.n_out)
+
+    def _check_rows(self, X: Array, threads: int) -> None:
+        mean, scale = self._standardisation
+        if mean is None or scale is None:
+            _checks.finite(X, "X", self.dtype, threads)
+        else:
+            _checks.finite(X, "X", np.dtype(np.float64), threads)
+            _checks.finite_standardised(X, mean, scale, self.dtype)
 
     def _permutation(self, m: int) -> Order:
         """A new order of m rows."""
@@ -250,8 +270,11 @@ class Network:
             if Z is not None:
                 return Z
         rows, threads = _checks.inputs(X, self.n_in), _checks.threads(n_threads)
-        _checks.finite(rows, "X", self.dtype, threads)
-        return self._network.forward(self.theta, self.buffers, rows, *self._standardisation, threads)
+        try:
+            return self._network.forward(self.theta, self.buffers, rows, *self._standardisation, threads)
+        except ValueError:
+            self._check_rows(rows, threads)
+            raise
 
     def loss_and_gradients(
         self, X: object, y: object, *, sample_weight: object = None, training: bool = False, dX: bool = False,
@@ -284,13 +307,17 @@ class Network:
             ``dW`` and ``db`` (tuples of views, shaped as `W` and `b`), ``dtheta`` (flat) and ``dX``.
         """
         threads = _checks.threads(n_threads)
-        data = self._data(X, y, sample_weight, threads=threads)
+        data = self._data(X, y, sample_weight)
         training = _checks.flag(training, "training")
-        self._check_pass(training, len(data[0]))
-        loss, dtheta, dX_values = self._network.loss_and_gradients(
-            self.theta, self.buffers, *data, *self._standardisation, training, self._draws,
-            _checks.flag(dX, "dX"), threads,
-        )  # fmt: skip
+        self._check_pass(training, len(data.X))
+        try:
+            loss, dtheta, dX_values = self._network.loss_and_gradients(
+                self.theta, self.buffers, *data, *self._standardisation, training, self._draws,
+                _checks.flag(dX, "dX"), threads,
+            )  # fmt: skip
+        except ValueError:
+            self._check_data(data, threads)
+            raise
         return loss, Gradients(*self._views(dtheta), dtheta, dX_values)
 
     def dropout_masks(self, m: int, *, step: int | None = None) -> tuple[Array | None, ...]:
@@ -425,12 +452,14 @@ class Network:
     ) -> dict[str, float]:
         """``{"loss": .., "accuracy": ..}`` of all rows, tile by tile; accuracy under a cross-entropy only."""
         threads = _checks.threads(n_threads)
-        return self._evaluate(*self._data(X, y, sample_weight, threads=threads), threads)
+        return self._evaluate(self._data(X, y, sample_weight), threads)
 
-    def _evaluate(self, X: Array, y: Array, labels: bool, weights: Array | None, threads: int) -> dict[str, float]:
-        loss, accuracy = self._network.evaluate(
-            self.theta, self.buffers, X, y, labels, weights, *self._standardisation, threads
-        )
+    def _evaluate(self, data: Data, threads: int) -> dict[str, float]:
+        try:
+            loss, accuracy = self._network.evaluate(self.theta, self.buffers, *data, *self._standardisation, threads)
+        except ValueError:
+            self._check_data(data, threads)
+            raise
         return {"loss": loss, "accuracy": accuracy} if self.classifies else {"loss": loss}
 
     # Files

@@ -38,6 +38,9 @@ class DivergenceError(FloatingPointError, ValueError):
 class Epochs:
     """Epochs of one trainer: rows in order or shuffled, each step at its learning rate.
 
+    Rows and labels are looked at as they are read. A step that finds one that is none is not taken, the epoch is
+    undone, and `check_data` says which it was: no pass over the data comes before the first step.
+
     A step that would not stay finite is found and undone: the loss is looked at in each step, the weights
     after each epoch; where the weights went first, the epoch is run again from a copy, step by step. Runs
     repeat to the bit, so that costs nothing until it is needed.
@@ -50,6 +53,7 @@ class Epochs:
         optimizer: Optimizer,
         state: list[Array],
         batch_size: int,
+        check_data: Callable[[], None],
         advanced: Callable[[int], object],
     ) -> None:
         self.trainer = trainer
@@ -60,6 +64,7 @@ class Epochs:
         self.finite = [vector for vector in (network.theta, network.buffers) if vector.size]
         self.vectors = [*self.finite, network._draws, *state, self.counted]  # all that steps change
         self.saved = [np.empty_like(vector) for vector in self.vectors]  # as they were before the epoch
+        self.check_data = check_data
         self.advanced = advanced  # told of every run's steps
 
     def run(self, epoch: int, order: Order | None) -> tuple[float, float]:
@@ -86,7 +91,12 @@ class Epochs:
             rates = np.array([self.optimizer.rate(done + j) for j in range(count)], dtype=np.float64)
         else:
             rates = np.full(count, self.optimizer.learning_rate, dtype=np.float64)
-        return self.trainer.run(rows, first, rates, self.counted, sums, SECONDS_BETWEEN_LOOKS)
+        try:
+            return self.trainer.run(rows, first, rates, self.counted, sums, SECONDS_BETWEEN_LOOKS)
+        except ValueError:
+            self._copy(self.saved, self.vectors)
+            self.check_data()
+            raise
 
     @staticmethod
     def _copy(source: list[Array], target: list[Array]) -> None:
@@ -97,6 +107,11 @@ class Epochs:
         return all(all_finite(vector) for vector in self.finite)
 
     def _refuse(self, epoch: int, step: int, order: Order | None, what: str) -> None:
+        try:
+            self.check_data()
+        except ValueError:
+            self._copy(self.saved, self.vectors)
+            raise
         if not self._finite():
             # Weights went before the loss showed it: find the step that made them so.
             self._copy(self.saved, self.vectors)
@@ -162,7 +177,7 @@ def fit(
     if not (isinstance(progress, bool) or (isinstance(progress, str) and progress == "auto")):
         raise ValueError(f'progress must be True, False or "auto", got {progress!r}')
     shuffles = _checks.flag(shuffle, "shuffle")
-    data = network._data(X, y, sample_weight, threads=threads)
+    data = network._data(X, y, sample_weight)
     validation = None
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
@@ -170,30 +185,42 @@ def fit(
                 f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
             )
         try:
-            validation = network._data(*validation_data, threads=threads)
+            validation = network._data(*validation_data)
+            network._check_data(validation, threads)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
-    whole = min(rows, len(data[0]))
-    last = len(data[0]) % whole or whole
+    m = len(data.X)
+    whole = min(rows, m)
+    last = m % whole or whole
     if last < network._fewest_rows:
         raise ValueError(
-            f"batch_size must leave no batch of 1 row, which has no variance for BatchNorm, got {rows} for "
-            f"{len(data[0])} rows"
+            f"batch_size must leave no batch of 1 row, which has no variance for BatchNorm, got {rows} for {m} rows"
         )
     network._check_parameters()
     optimizer.rate(optimizer.steps)
     standardisation = network._standardisation
+    if n_epochs == 0:
+        network._check_data(data, threads)
 
+    before = network._rng.bit_generator.state, optimizer._state, optimizer._network
     state = optimizer.bind(network)
+
+    def check_data() -> None:
+        """Refuse what the first epoch has come upon, as if it had not begun: it has put back the rest."""
+        try:
+            network._check_data(data, threads)
+        except ValueError:
+            network._rng.bit_generator.state, optimizer._state, optimizer._network = before
+            raise
+
     trainer = network._backend.trainer(
         network._network, network.theta, network.buffers, state, optimizer.settings(), *data, *standardisation, rows,
         threads, 1.0, 0.0, math.inf, network._draws,
     )  # fmt: skip
     history = History()
-    m = len(data[0])
     with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:
         advanced = bar.update if bar is not None else lambda steps: None
-        loop = Epochs(trainer, network, optimizer, state, rows, advanced)
+        loop = Epochs(trainer, network, optimizer, state, rows, check_data, advanced)
         for epoch in range(n_epochs):
             started = time.perf_counter()
             # Held by nothing but the run: the next is drawn when this one is gone.
@@ -202,7 +229,7 @@ def fit(
             if network.classifies:
                 figures["accuracy"] = accuracy
             if validation is not None:
-                figures |= {f"val_{name}": value for name, value in network._evaluate(*validation, threads).items()}
+                figures |= {f"val_{name}": value for name, value in network._evaluate(validation, threads).items()}
             history.append(**figures, seconds=time.perf_counter() - started)
             if bar is not None:
                 bar.set_postfix({name: f"{value:.4f}" for name, value in figures.items()}, refresh=False)

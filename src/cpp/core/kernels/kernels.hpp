@@ -34,8 +34,8 @@ struct Kernels {
   void (*column_product)(Matrix<const T> Z, Matrix<const T> W, const T* b, Matrix<T> Z_next);
   // B = Aᵀ
   void (*transpose)(Matrix<const T> A, Matrix<T> B);
-  // The same of rows that lie anywhere.
-  void (*transpose_rows)(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B);
+  // The same of rows that lie anywhere; whether all is finite.
+  bool (*transpose_rows)(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B);
   Conversions<T> conversions;
   // See occupied.hpp.
   std::size_t (*find_occupied)(Matrix<const T> Z, unsigned char* flags);

@@ -58,20 +58,29 @@ void transpose(ConstMatrix<T> A, Matrix<T> B) {
   }
 }
 
-// Rows that lie anywhere become columns of B. B's rows reach to whole vectors: beyond the last column they
-// get 0. Where a team shares B, another core has read what is written here: it is told a block ahead.
+// Rows that lie anywhere become columns of B; whether all their entries are finite. B's rows reach to whole
+// vectors: beyond the last column they get 0. Where a team shares B, another core has read what is written
+// here: it is told a block ahead.
 template <class T>
-void transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B) {
-  constexpr std::size_t n = lanes<T>;
+bool transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B) {
+  constexpr std::size_t n = lanes<T>, sums = 4;
+  Vector<T> zeros[sums] = {};  // Σ 0 · x, which is NaN where an x is not finite
   for (std::size_t i = 0; i < rows; i += n) {
     for (std::size_t j = 0; j < cols; j += n) {
       const std::size_t width = cols - j < n ? cols - j : n;
       for (std::size_t c = j + n; c < cols && c < j + 2 * n; ++c) ask_to_write(B.row(c) + i);
       transpose_block<T>(
-          rows - i, width, [&](std::size_t r) { return load_part<Vector<T>>(A[i + r] + j, width); },
+          rows - i, width,
+          [&](std::size_t r) {
+            const Vector<T> x = load_part<Vector<T>>(A[i + r] + j, width);
+            zeros[r % sums] += T(0) * x;
+            return x;
+          },
           [&](std::size_t c, Vector<T> v) { store(B.row(j + c) + i, v); });
     }
   }
+  const Vector<T> sum = (zeros[0] + zeros[1]) + (zeros[2] + zeros[3]);
+  return !any_lane(sum != sum);
 }
 
 }  // namespace

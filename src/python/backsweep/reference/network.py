@@ -89,9 +89,24 @@ class Network:
         self.buffers = sum(2 * n_out for _, n_out, _, _, kind, _ in layers if kind == "batch_norm")
 
     def rows(self, X: Array, theta: Array, mean: Array | None, scale: Array | None) -> Array:
-        """Z[0] for some rows of X, in the dtype of theta."""
-        standardised = X if mean is None or scale is None else (X.astype(np.float64) - mean) / scale
-        return np.require(standardised, theta.dtype, ["C", "ALIGNED"])
+        """Z[0] for some rows of X, in the dtype of theta.
+
+        Raises
+        ------
+        ValueError
+            For an entry that is infinite or NaN.
+        """
+        with np.errstate(over="ignore"):  # a number beyond the dtype becomes infinite
+            standardised = X if mean is None or scale is None else (X.astype(np.float64) - mean) / scale
+            Z = np.require(standardised, theta.dtype, ["C", "ALIGNED"])
+        if not np.isfinite(Z).all():
+            raise ValueError("X must be finite, also once it is standardised")
+        return Z
+
+    def require_labels(self, y: Array) -> None:
+        k = self.layers[-1][1]
+        if not ((y >= 0) & (y < k) & (y == np.floor(y))).all():
+            raise ValueError(f"y must hold labels 0, 1, ..., {k - 1}")
 
     def forward(
         self, theta: Array, buffers: Array, X: Array, mean: Array | None, scale: Array | None, n_threads: int
@@ -121,6 +136,8 @@ class Network:
         self, theta: Array, buffers: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
         mean: Array | None, scale: Array | None, n_threads: int,
     ) -> tuple[float, float]:  # fmt: skip
+        if labels:
+            self.require_labels(y)
         Z = self.forward(theta, buffers, X, mean, scale, n_threads)
         value = getattr(losses, self.loss)
         return value(Z, y, sample_weight), losses.accuracy(self.loss, Z, y, sample_weight)
@@ -174,6 +191,8 @@ class Network:
         self, theta: Array, buffers: Array, X: Array, y: Array, labels: bool, sample_weight: Array | None,
         mean: Array | None, scale: Array | None, training: bool, draws: Array, wants_dX: bool, n_threads: int,
     ) -> tuple[float, Array, Array | None]:  # fmt: skip
+        if labels:
+            self.require_labels(y)
         Z = self.rows(X, theta, mean, scale)
         loss, dtheta, G, _ = self.sweep(theta, buffers, Z, y, sample_weight, Pass(training, *draws.tolist()))
         dX = (G if scale is None else (G / scale).astype(G.dtype)) if wants_dX else None
@@ -189,7 +208,7 @@ class Trainer:
         batch_size: int, n_threads: int, loss_factor: float, penalty: float, loss_cap: float, draws: Array,
     ) -> None:  # fmt: skip
         self.network, self.theta, self.buffers, self.state, self.settings = network, theta, buffers, state, settings
-        self.X, self.y, self.sample_weight = X, y, sample_weight
+        self.X, self.y, self.labels, self.sample_weight = X, y, labels, sample_weight
         self.mean, self.scale = mean, scale
         self.loss_factor, self.penalty, self.loss_cap = loss_factor, penalty, loss_cap
         self.draws = draws  # the seed of masks, and the steps done: counted here
@@ -220,6 +239,8 @@ class Trainer:
             rows = batch if order is None else order[batch]
             Z = self.network.rows(self.X[rows], self.theta, self.mean, self.scale)
             y = self.y[rows]
+            if self.labels:
+                self.network.require_labels(y)
             w = None if self.sample_weight is None else self.sample_weight[rows]
             pass_ = Pass(True, *self.draws.tolist())
             loss, dtheta, _, Zs = self.network.sweep(self.theta, self.buffers, Z, y, w, pass_)

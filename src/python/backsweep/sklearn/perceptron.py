@@ -5,6 +5,7 @@ Longer than 300 lines because scikit-learn reads parameters, methods and attribu
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -434,6 +435,9 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         if self._is_plain(X) and getattr(_core, f"first_nonfinite_{X.dtype.name}")(X, self._threads()) is None:
             rows: Array = X
             return rows
+        return self._validated(X)
+
+    def _validated(self, X: Any) -> Array:
         return dense(validate_data(self, X, accept_sparse=["csr", "csc"], dtype=list(FLOATS), reset=False))
 
     def _is_plain(self, X: Any) -> bool:
@@ -456,7 +460,10 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             Z = network._network.forward_few(network.theta, network.buffers, X)
             if Z is not None:
                 return self._activated(Z)
-        return self._outputs(self._rows(X))
+        if self._is_plain(X):
+            with contextlib.suppress(ValueError):  # a row that is not finite: scikit-learn says so
+                return self._outputs(X)
+        return self._outputs(self._validated(X))
 
     def transform(self, X: Any) -> Array:
         """The values of the last hidden layer.
