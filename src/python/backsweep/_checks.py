@@ -84,9 +84,15 @@ def real_array(value: object, name: str) -> Array:
     return array
 
 
+def first_nonfinite(array: Array, dtype: np.dtype[Any], n_threads: int) -> tuple[int, int] | None:
+    """Row and column of an entry that is NaN or infinite once it is of type `dtype`."""
+    find = _core.first_nonfinite_float32 if dtype == np.float32 else _core.first_nonfinite_float64
+    return find(array, n_threads)
+
+
 def finite(array: Array, name: str, dtype: np.dtype[Any], n_threads: int = 1) -> None:
     """Refuse an entry that is NaN or infinite once it is of type `dtype`; n_threads as `threads` gives it."""
-    position = getattr(_core, f"first_nonfinite_{dtype.name}")(array, n_threads)
+    position = first_nonfinite(array, dtype, n_threads)
     if position is not None:
         where = position if array.ndim == 2 else position[:1]
         value = array[where]

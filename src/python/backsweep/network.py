@@ -20,7 +20,7 @@ from backsweep._orders import Order
 from backsweep.history import History
 from backsweep.layers import Layer, LayerShape, chain
 from backsweep.optimizers import Adam, Optimizer
-from backsweep.training import Callback, all_finite, fit
+from backsweep.training import Callback, fit
 
 CLASSIFIERS = ("softmax_cross_entropy", "sigmoid_cross_entropy")
 
@@ -239,8 +239,13 @@ class Network:
         """A new order of m rows."""
         return _orders.drawn(m, self._rng, self._backend)
 
-    def _check_parameters(self) -> None:
-        if not (all_finite(self.theta) and all_finite(self.buffers)):
+    def _is_finite(self, threads: int = 1) -> bool:
+        """Whether all that it has learned is."""
+        vectors = self.theta, self.buffers
+        return all(_checks.first_nonfinite(vector, self.dtype, threads) is None for vector in vectors)
+
+    def _check_parameters(self, threads: int = 1) -> None:
+        if not self._is_finite(threads):
             arrays: tuple[Array | None, ...]
             for name, arrays in (
                 ("W", self.W), ("b", self.b), ("running_mean", self.running_mean), ("running_var", self.running_var)

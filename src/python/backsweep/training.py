@@ -53,6 +53,7 @@ class Epochs:
         optimizer: Optimizer,
         state: list[Array],
         batch_size: int,
+        finite: Callable[[], bool],
         check_data: Callable[[], None],
         advanced: Callable[[int], object],
     ) -> None:
@@ -61,10 +62,10 @@ class Epochs:
         self.at_most = max(1, min(STEPS_IN_A_RUN, ROWS_IN_A_RUN // batch_size))
         self.optimizer = optimizer
         self.counted = optimizer._steps
-        self.finite = [vector for vector in (network.theta, network.buffers) if vector.size]
-        self.vectors = [*self.finite, network._draws, *state, self.counted]  # all that steps change
-        self.saved = [np.empty_like(vector) for vector in self.vectors]  # as they were before the epoch
-        self.check_data = check_data
+        # All that steps change, and how it was before the epoch.
+        self.vectors = [network.theta, network.buffers, network._draws, *state, self.counted]
+        self.saved = [np.empty_like(vector) for vector in self.vectors]
+        self.finite, self.check_data = finite, check_data
         self.advanced = advanced  # told of every run's steps
 
     def run(self, epoch: int, order: Order | None) -> tuple[float, float]:
@@ -77,7 +78,7 @@ class Epochs:
             self.advanced(steps)
             if stop == "diverged":
                 self._refuse(epoch, step, order, "the loss is not finite")
-        if not self._finite():
+        if not self.finite():
             self._refuse(epoch, step, order, NOT_FINITE)
         loss, weight, correct = sums[:3].tolist()
         return (loss / weight, correct / weight) if weight > 0 else (0.0, 0.0)
@@ -103,16 +104,13 @@ class Epochs:
         for vector, copy in zip(source, target, strict=True):
             np.copyto(copy, vector)
 
-    def _finite(self) -> bool:
-        return all(all_finite(vector) for vector in self.finite)
-
     def _refuse(self, epoch: int, step: int, order: Order | None, what: str) -> None:
         try:
             self.check_data()
         except ValueError:
             self._copy(self.saved, self.vectors)
             raise
-        if not self._finite():
+        if not self.finite():
             # Weights went before the loss showed it: find the step that made them so.
             self._copy(self.saved, self.vectors)
             for step in range(self.trainer.steps_in_epoch):
@@ -120,7 +118,7 @@ class Epochs:
                 _, stop = self._run(order, step, 1, np.zeros(5))
                 if stop == "diverged":
                     break
-                if not self._finite():
+                if not self.finite():
                     what = NOT_FINITE
                     self._copy(self.saved, self.vectors)
                     break
@@ -129,12 +127,6 @@ class Epochs:
             f"training diverged in epoch {epoch + 1}, step {step + 1}: {what}; the weights are those before that "
             f"step. A smaller learning_rate (got {rate:g}), clip_norm or standardised inputs may help"
         )
-
-
-def all_finite(theta: Array) -> bool:
-    # One pass without a temporary; it overflows long before a weight does, and only then is a closer look due.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(theta @ theta)) or bool(np.isfinite(theta).all())
 
 
 def progress_bar(progress: object, total: int, unit: str = "step") -> AbstractContextManager[Any]:
@@ -196,7 +188,7 @@ def fit(
         raise ValueError(
             f"batch_size must leave no batch of 1 row, which has no variance for BatchNorm, got {rows} for {m} rows"
         )
-    network._check_parameters()
+    network._check_parameters(threads)
     optimizer.rate(optimizer.steps)
     standardisation = network._standardisation
     if n_epochs == 0:
@@ -220,7 +212,9 @@ def fit(
     history = History()
     with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:
         advanced = bar.update if bar is not None else lambda steps: None
-        loop = Epochs(trainer, network, optimizer, state, rows, check_data, advanced)
+        loop = Epochs(
+            trainer, network, optimizer, state, rows, lambda: network._is_finite(threads), check_data, advanced
+        )
         for epoch in range(n_epochs):
             started = time.perf_counter()
             # Held by nothing but the run: the next is drawn when this one is gone.

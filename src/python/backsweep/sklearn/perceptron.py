@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from backsweep import _core
+from backsweep import _checks, _core
 from backsweep._checks import Array
 from backsweep.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from backsweep.network import Network
@@ -29,7 +29,6 @@ from backsweep.sklearn.lbfgs import minimise
 from backsweep.sklearn.objectives import Objective, constant_of_poisson
 from backsweep.sklearn.stochastic import NOT_FINITE, Descent, Rows, train
 from backsweep.sklearn.tasks import Told, Untold
-from backsweep.training import all_finite
 
 STOCHASTIC = ("sgd", "adam")
 OUTPUTS: dict[str, Callable[[Array], Array]] = {
@@ -225,7 +224,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             train(self, network, rows, held_out, incremental=incremental)
             self._continues = incremental
         self._take_views()
-        if not (all_finite(network.theta) and all_finite(network.buffers)):
+        if not network._is_finite(self._threads()):
             raise ValueError(NOT_FINITE)
         return self
 
@@ -432,7 +431,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     def _rows(self, X: Any) -> Array:
         """X as dense rows that a fitted network takes."""
         # The quick way for what is as it should be; all else gets scikit-learn's checks and messages.
-        if self._is_plain(X) and getattr(_core, f"first_nonfinite_{X.dtype.name}")(X, self._threads()) is None:
+        if self._is_plain(X) and _checks.first_nonfinite(X, X.dtype, self._threads()) is None:
             rows: Array = X
             return rows
         return self._validated(X)
