@@ -113,8 +113,7 @@ void rectangle_order(Array<std::int64_t> order, std::size_t begin, std::size_t m
   if (begin > m || count > m - begin)
     refuse("order", "end with entry " + std::to_string(m),
            std::to_string(count) + " from " + std::to_string(begin));
-  const py::gil_scoped_release nogil;
-  rectangle.order(begin, count, entries);
+  rectangle.order(begin, count, entries);  // with the GIL: nobody may change the shifts now
 }
 
 // A trainer together with the arrays that it reads and writes, so that they live as long.

@@ -194,22 +194,23 @@ def fit(
     if n_epochs == 0:
         network._check_data(data, threads)
 
+    history = History()
     before = network._rng.bit_generator.state, optimizer._state, optimizer._network
     state = optimizer.bind(network)
 
     def check_data() -> None:
-        """Refuse what the first epoch has come upon, as if it had not begun: it has put back the rest."""
+        """Refuse what an epoch has come upon; the first, which has put back the rest, as if it had not begun."""
         try:
             network._check_data(data, threads)
         except ValueError:
-            network._rng.bit_generator.state, optimizer._state, optimizer._network = before
+            if not history:
+                network._rng.bit_generator.state, optimizer._state, optimizer._network = before
             raise
 
     trainer = network._backend.trainer(
         network._network, network.theta, network.buffers, state, optimizer.settings(), *data, *standardisation, rows,
         threads, 1.0, 0.0, math.inf, network._draws,
     )  # fmt: skip
-    history = History()
     with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:
         advanced = bar.update if bar is not None else lambda steps: None
         loop = Epochs(
