@@ -1,7 +1,6 @@
 // Networks: what they say of rows, one class for each dtype.
 #include <pybind11/stl.h>
 
-#include <cmath>
 #include <memory>
 #include <string>
 #include <tuple>

@@ -57,13 +57,12 @@ class Backend:
         known_name(name, BACKENDS, "backend")
         self.name = name
         self.dtype = dtype
-        self.suffix = dtype.name  # NumPy makes it anew each time that it is asked for
 
     def network(self, layers: tuple[LayerShape, ...], loss: str) -> BackendNetwork:
         specs = [astuple(layer) for layer in layers]
         network: BackendNetwork
         if self.name == "core":
-            network = getattr(_core, f"Network_{self.suffix}")(specs, loss)
+            network = getattr(_core, f"Network_{self.dtype.name}")(specs, loss)
         else:
             from backsweep.reference.network import Network
 
@@ -73,7 +72,7 @@ class Backend:
     def trainer(self, network: BackendNetwork, *arguments: Any) -> BackendTrainer:
         trainer: BackendTrainer
         if self.name == "core":
-            trainer = getattr(_core, f"Trainer_{self.suffix}")(network, *arguments)
+            trainer = getattr(_core, f"Trainer_{self.dtype.name}")(network, *arguments)
         else:
             from backsweep.reference.network import Trainer
 

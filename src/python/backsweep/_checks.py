@@ -101,6 +101,7 @@ def finite(array: Array, name: str, dtype: np.dtype[Any], n_threads: int = 1) ->
 
 
 def finite_standardised(X: Array, mean: Array, scale: Array, dtype: np.dtype[Any]) -> None:
+    """Refuse a finite entry of X that is too large for `dtype` once it is standardised."""
     for begin, piece in in_pieces(X):
         with np.errstate(over="ignore"):
             Z = ((piece - mean) / scale).astype(dtype)

@@ -24,9 +24,6 @@ class Scattered:
         self.row_shifts = generator.integers(width, size=(ROUNDS, height), dtype=np.int64)
         self.column_shifts = generator.integers(height, size=(ROUNDS, width), dtype=np.int64)
 
-    def __len__(self) -> int:
-        return self.m
-
     def __getitem__(self, rows: slice) -> Array:
         begin, end, _ = rows.indices(self.m)
         entries = np.empty(end - begin, dtype=np.int64)

@@ -53,11 +53,12 @@ class Epochs:
         optimizer: Optimizer,
         state: list[Array],
         batch_size: int,
-        finite: Callable[[], bool],
+        threads: int,
         check_data: Callable[[], None],
         advanced: Callable[[int], object],
     ) -> None:
         self.trainer = trainer
+        self.network, self.threads = network, threads
         self.batch_size = batch_size
         self.at_most = max(1, min(STEPS_IN_A_RUN, ROWS_IN_A_RUN // batch_size))
         self.optimizer = optimizer
@@ -65,7 +66,7 @@ class Epochs:
         # All that steps change, and how it was before the epoch.
         self.vectors = [network.theta, network.buffers, network._draws, *state, self.counted]
         self.saved = [np.empty_like(vector) for vector in self.vectors]
-        self.finite, self.check_data = finite, check_data
+        self.check_data = check_data
         self.advanced = advanced  # told of every run's steps
 
     def run(self, epoch: int, order: Order | None) -> tuple[float, float]:
@@ -78,7 +79,7 @@ class Epochs:
             self.advanced(steps)
             if stop == "diverged":
                 self._refuse(epoch, step, order, "the loss is not finite")
-        if not self.finite():
+        if not self.network._is_finite(self.threads):
             self._refuse(epoch, step, order, NOT_FINITE)
         loss, weight, correct = sums[:3].tolist()
         return (loss / weight, correct / weight) if weight > 0 else (0.0, 0.0)
@@ -110,7 +111,7 @@ class Epochs:
         except ValueError:
             self._copy(self.saved, self.vectors)
             raise
-        if not self.finite():
+        if not self.network._is_finite(self.threads):
             # Weights went before the loss showed it: find the step that made them so.
             self._copy(self.saved, self.vectors)
             for step in range(self.trainer.steps_in_epoch):
@@ -118,7 +119,7 @@ class Epochs:
                 _, stop = self._run(order, step, 1, np.zeros(5))
                 if stop == "diverged":
                     break
-                if not self.finite():
+                if not self.network._is_finite(self.threads):
                     what = NOT_FINITE
                     self._copy(self.saved, self.vectors)
                     break
@@ -213,9 +214,7 @@ def fit(
     )  # fmt: skip
     with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:
         advanced = bar.update if bar is not None else lambda steps: None
-        loop = Epochs(
-            trainer, network, optimizer, state, rows, lambda: network._is_finite(threads), check_data, advanced
-        )
+        loop = Epochs(trainer, network, optimizer, state, rows, threads, check_data, advanced)
         for epoch in range(n_epochs):
             started = time.perf_counter()
             # Held by nothing but the run: the next is drawn when this one is gone.
