@@ -749,6 +749,7 @@ def one():
         assert (around[:16] == 7).all() and (around[-16:] == 7).all()
     elif which == 5:
         call(getattr(_core, f"first_nonfinite_{name}"), {"X": array(), "n_threads": int(choice(NUMBERS))})
+        call(_core.copy, {"source": array(), "target": array(), "n_threads": int(choice(NUMBERS))})
         call(_core.first_no_label, {"y": array((int(choice([0, 1, 9, 2000])),)), "classes": int(choice(NUMBERS))})
     else:
         layers, loss = spec()

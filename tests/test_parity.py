@@ -8,7 +8,7 @@ import pytest
 from checks import check_function, check_sweeps, check_training
 from problems import ACTIVATIONS, BACKENDS, DTYPES, LOSSES, OPTIMIZERS, Problem, optimizer
 
-TEAMS = [1, 2, 3, 8, None]  # None: as many as the work is worth
+TEAMS = [1, 2, 3, 16, None]  # None: as many as the work is worth
 SHAPES = [(1, 1), (1, 7), (7, 1), (33, 17), (513, 10)]
 
 
@@ -148,6 +148,24 @@ def test_any_number_of_threads_gives_the_same_bits(problem, dtype, clips):
     )  # fmt: skip
     for other in others:
         assert_same_bits(other, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [3, 70, 150])
+def test_any_number_of_threads_of_which_there_are_more_than_tiles(rows, dtype):
+    """So they share each layer: every kind of layer, each above and below layers that fall into units."""
+    kinds = [bs.BatchNorm("relu"), bs.Dense(400, "gelu"), bs.LayerNorm("silu"), bs.Dense(380, "relu"), bs.Dropout(0.3)]
+    X, y, w = Problem((300, 9), 2 * rows + 3, weighted=True).but(dtype=dtype).data()
+
+    def trained(n_threads):
+        net = bs.Network([300, *kinds, 350, bs.Dense(360, "tanh", bias=False), *kinds[:1], 9], dtype=dtype, seed=0)
+        _, passed = net.loss_and_gradients(X, y, sample_weight=w, training=True, dX=True, n_threads=n_threads)
+        results = bits(net, X, y, w, n_threads=n_threads, batch_size=rows, epochs=2)
+        return [*results, passed.dtheta, passed.dX, net.buffers]
+
+    expected = trained(1)
+    for n in (2, 5, 16):
+        assert_same_bits(trained(n), expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

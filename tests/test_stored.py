@@ -86,6 +86,32 @@ def test_shapes_of_several_pieces(n_threads, order):
         assert found(Y[:, 5::3], "float32", n_threads) == (rows[0], 18)
 
 
+@pytest.mark.parametrize("n_threads", [1, 3, 0])
+@pytest.mark.parametrize("stored", ["f4", "f8", "u8"])
+def test_a_copy(stored, n_threads):
+    """Of none, of a few, of several pieces and a part of one."""
+    for n in (0, 1, 1_000, 1_500_001):
+        source = np.arange(n).astype(stored)
+        target = np.full(n + 2, 7, stored)
+        _core.copy(source, target[1:-1], n_threads)
+        np.testing.assert_array_equal(target[1:-1], source)
+        assert target[0] == target[-1] == 7
+
+
+def test_a_copy_to_what_is_not_alike():
+    source = np.zeros(4)
+    for target in (np.zeros(5), np.zeros((2, 2)), np.zeros(4, "f4"), np.zeros(4, ">f8")):
+        with pytest.raises(ValueError, match="target must have the type and shape of source"):
+            _core.copy(source, target, 1)
+    with pytest.raises(ValueError, match="row-major"):
+        _core.copy(np.zeros(8)[::2], source, 1)
+    with pytest.raises(ValueError, match="source must hold numbers"):
+        _core.copy(np.array([None] * 4), np.array([None] * 4), 1)
+    source.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only|writeable"):
+        _core.copy(np.ones(4), source, 1)
+
+
 def test_zeros_and_integers_are_finite_and_too_large_a_number_is_not():
     assert found(np.zeros((5, 0)), "float32") is None
     assert found(np.array([[2**64 - 1]], np.uint64), "float32") is None

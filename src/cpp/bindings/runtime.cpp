@@ -1,5 +1,7 @@
 // Version, BLAS, threads: what the machine and the build are.
 
+#include <string_view>
+
 #include "bindings/arrays.hpp"
 #include "bindings/register.hpp"
 #include "core/activation.hpp"
@@ -12,6 +14,29 @@
 #include "core/threads.hpp"
 
 namespace backsweep::bindings {
+namespace {
+
+void copy(const py::array& source, py::array& target, std::size_t n_threads) {
+  if (std::string_view("fiu").find(source.dtype().kind()) == std::string_view::npos) {
+    refuse("source", "hold numbers", py::str(source.dtype()).cast<std::string>());
+  }
+  if (!source.dtype().equal(target.dtype()) || !source.attr("shape").equal(target.attr("shape"))) {
+    refuse("target", "have the type and shape of source",
+           py::str(target.dtype()).cast<std::string>() + " " + shape_text(target));
+  }
+  for (const py::array& array : {source, static_cast<const py::array&>(target)}) {
+    if ((array.flags() & py::array::c_style) == 0)
+      refuse("source and target", "be row-major", "another layout");
+  }
+  const void* from = source.data();
+  void* to = target.mutable_data();  // raises where it is read-only
+  const auto bytes = static_cast<std::size_t>(source.nbytes());
+  const py::gil_scoped_release nogil;
+  copy_bytes(from, to, bytes, n_threads);
+}
+
+}  // namespace
+
 void register_runtime(py::module_& module) {
   blas::use_one_thread();
   module.attr("__version__") = BACKSWEEP_VERSION;
@@ -24,6 +49,7 @@ void register_runtime(py::module_& module) {
   module.def("instruction_sets", [] { return as_tuple(instruction_sets()); });
   module.def("instruction_set", &instruction_set);
   module.def("num_threads", &num_threads);
+  module.def("copy", &copy, exactly("source"), exactly("target"), py::arg("n_threads"));
   module.def("set_num_threads", &set_num_threads, py::arg("n"));
 }
 

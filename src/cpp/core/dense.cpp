@@ -41,6 +41,12 @@ std::size_t columns_in_dots(std::size_t n_out, std::size_t lanes) {
 constexpr std::size_t outputs_worth_a_look = 32;
 constexpr std::size_t features_at_a_time = 96;
 
+// The rows of some units, of a matrix that there may not be.
+template <class T>
+Matrix<T> units(Matrix<T> M, Slice units) {
+  return M ? M.row_range(units.begin, units.size()) : M;
+}
+
 }  // namespace
 
 template <class T>
@@ -55,10 +61,7 @@ void dense_forward(Activation sigma, ConstMatrix<T> Z, const Occupied& occupied,
 }
 
 template <class T>
-void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> W, ConstMatrix<T> A,
-                    ConstMatrix<T> Z_next, Matrix<T> D, Matrix<T> G, const T* gate) {
-  activation_backward<T>(sigma, G_next, A, Z_next, D);
-  if (!G) return;
+void dense_backward(ConstMatrix<T> W, ConstMatrix<T> D, Matrix<T> G, const T* gate) {
   ProductOptions<T> options;
   options.gate = gate;
   kernels<T>().product(true, W, D, nullptr, G, options);
@@ -117,13 +120,22 @@ bool Dense<T>::omits_zeros() const {
 template <class T>
 void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
                        const Pass<T>& pass) const {
+  forward_outputs({0, n_out_}, theta, Z, A, Z_next, pass);
+}
+
+template <class T>
+void Dense<T>::forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+                               const Pass<T>& pass) const {
+  const ConstMatrix<T> W_part = W(theta).col_range(outputs.begin, outputs.size());
+  const T* const b_part = bias_ ? b(theta) + outputs.begin : nullptr;
+  const Matrix<T> A_part = units(A, outputs), Z_part = units(Z_next, outputs);
   if (pass.samples > few_samples) {
-    return dense_forward<T>(sigma_, Z, pass.occupied, W(theta), b(theta), A, Z_next);
+    return dense_forward<T>(sigma_, Z, pass.occupied, W_part, b_part, A_part, Z_part);
   }
   const std::size_t m = pass.samples;
-  const Matrix<T> sum = (A ? A : Z_next).col_range(0, m);
-  kernels<T>().column_product(Z.col_range(0, m), W(theta), b(theta), sum);
-  activation_forward<T>(sigma_, sum, Z_next.col_range(0, m));
+  const Matrix<T> sum = (A_part ? A_part : Z_part).col_range(0, m);
+  kernels<T>().column_product(Z.col_range(0, m), W_part, b_part, sum);
+  activation_forward<T>(sigma_, sum, Z_part.col_range(0, m));
 }
 
 template <class T>
@@ -135,21 +147,34 @@ void Dense<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, 
 template <class T>
 void Dense<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
                         Matrix<T> D_rows, Matrix<T> G, const Pass<T>& pass) const {
-  const Matrix<T> D = G_next;
-  const Activation sigma = pass.gated_above ? Activation::identity : sigma_;
-  const bool few = pass.samples <= few_samples && !is_thin();
-  dense_backward<T>(sigma, G_next, W(theta), A, Z_next, D, few ? Matrix<T>{} : G, pass.gate_below);
-  if (!is_thin()) {
-    const std::size_t turned = few ? n_out_ : n_out_ - in_dots_;
-    kernels<T>().transpose(D.row_range(0, turned).col_range(0, D_rows.rows), D_rows);
-  }
-  if (!few || !G) return;
-  const Matrix<T> of_samples = G.col_range(0, pass.samples);
-  kernels<T>().dots(W(theta), D_rows.col_range(0, n_out_), of_samples);
-  if (pass.gate_below != nullptr) {
-    const Matrix<const T> Z{pass.gate_below, n_in_, pass.samples, G.stride};
-    activation_backward<T>(Activation::relu, of_samples, {}, Z, of_samples);
-  }
+  slope_outputs({0, n_out_}, A, Z_next, G_next, D_rows, pass);
+  if (G) backward_inputs({0, n_in_}, theta, G_next, D_rows, G, pass);
+}
+
+template <class T>
+void Dense<T>::slope_outputs(Slice outputs, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
+                             Matrix<T> D_rows, const Pass<T>& pass) const {
+  const Matrix<T> D = units(G_next, outputs);
+  if (!pass.gated_above) activation_backward<T>(sigma_, D, units(A, outputs), units(Z_next, outputs), D);
+  const std::size_t end = std::min(outputs.end, takes_few(pass) ? n_out_ : n_out_ - in_dots_);
+  if (is_thin() || end <= outputs.begin) return;
+  const Slice turned{outputs.begin, end};
+  kernels<T>().transpose(units(G_next, turned).col_range(0, D_rows.rows),
+                         D_rows.col_range(turned.begin, turned.size()));
+}
+
+template <class T>
+void Dense<T>::backward_inputs(Slice inputs, const T* theta, ConstMatrix<T> D, ConstMatrix<T> D_rows,
+                               Matrix<T> G, const Pass<T>& pass) const {
+  const ConstMatrix<T> W_part = W(theta).row_range(inputs.begin, inputs.size());
+  const Matrix<T> G_part = units(G, inputs);
+  const T* const gate = pass.gate_below == nullptr ? nullptr : pass.gate_below + inputs.begin * G.stride;
+  if (!takes_few(pass)) return dense_backward<T>(W_part, D, G_part, gate);
+  const Matrix<T> of_samples = G_part.col_range(0, pass.samples);
+  kernels<T>().dots(W_part, D_rows.col_range(0, n_out_), of_samples);
+  if (gate == nullptr) return;
+  const ConstMatrix<T> Z{gate, inputs.size(), pass.samples, G.stride};
+  activation_backward<T>(Activation::relu, of_samples, {}, Z, of_samples);
 }
 
 // A block is some rows of dW, so it needs as many rows of Z; with the last comes db, as the row of the ones.
@@ -183,8 +208,7 @@ std::vector<Slice> Dense<T>::gradient_blocks(std::size_t m) const {
 #define BACKSWEEP_INSTANTIATE(T)                                                                        \
   template void dense_forward<T>(Activation, ConstMatrix<T>, const Occupied&, ConstMatrix<T>, const T*, \
                                  Matrix<T>, Matrix<T>);                                                 \
-  template void dense_backward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, ConstMatrix<T>,           \
-                                  ConstMatrix<T>, Matrix<T>, Matrix<T>, const T*);                      \
+  template void dense_backward<T>(ConstMatrix<T>, ConstMatrix<T>, Matrix<T>, const T*);                 \
   template void dense_gradient<T>(ConstMatrix<T>, const Occupied&, ConstMatrix<T>, Matrix<T>,           \
                                   const Ahead<T>&);                                                     \
   template class Dense<T>;

@@ -13,11 +13,10 @@ template <class T>
 void dense_forward(Activation sigma, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> W, const T* b,
                    Matrix<T> A, Matrix<T> Z_next);
 
-// D = G_next ∘ σ', G = W D. D may be G_next; G may be no matrix. With a gate, the Z of this layer, G is 0
-// unless that is positive: D of a layer below whose σ is relu.
+// G = W D, where D = G_next ∘ σ' (activation_backward). With a gate, the Z of this layer, G is 0 unless that
+// is positive: D of a layer below whose σ is relu.
 template <class T>
-void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> W, ConstMatrix<T> A,
-                    ConstMatrix<T> Z_next, Matrix<T> D, Matrix<T> G, const T* gate = nullptr);
+void dense_backward(ConstMatrix<T> W, ConstMatrix<T> D, Matrix<T> G, const T* gate = nullptr);
 
 // dW = Z D_rows, where D_rows(m, n_out) is Dᵀ. A row of ones in Z gives db: the column sums of D_rows.
 template <class T>
@@ -26,7 +25,7 @@ void dense_gradient(ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D
 
 // The layer of these three. Parameters: W (n_in, n_out) row by row, then b (n_out) where there is a bias.
 template <class T>
-class Dense final : public Layer<T> {
+class Dense final : public Layer<T>, public ByUnits<T> {
  public:
   Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias);
 
@@ -47,6 +46,14 @@ class Dense final : public Layer<T> {
   void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
                 Matrix<T> G, const Pass<T>& pass) const override;
 
+  const ByUnits<T>* by_units() const override { return this; }
+  void forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+                       const Pass<T>& pass) const override;
+  void slope_outputs(Slice outputs, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
+                     const Pass<T>& pass) const override;
+  void backward_inputs(Slice inputs, const T* theta, ConstMatrix<T> D, ConstMatrix<T> D_rows, Matrix<T> G,
+                       const Pass<T>& pass) const override;
+
   std::vector<Slice> gradient_blocks(std::size_t m) const override;
   void gradient(Slice block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
                 ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
@@ -54,6 +61,7 @@ class Dense final : public Layer<T> {
  private:
   Matrix<const T> W(const T* theta) const { return {theta, n_in_, n_out_, n_out_}; }
   bool is_thin() const;
+  bool takes_few(const Pass<T>& pass) const { return pass.samples <= few_samples && !is_thin(); }
   const T* b(const T* theta) const { return bias_ ? theta + n_in_ * n_out_ : nullptr; }
 
   std::size_t n_in_;

@@ -39,6 +39,13 @@ struct Source {
   std::ptrdiff_t col_stride = 0;
 
   explicit operator bool() const { return data != nullptr; }
+
+  Source col_range(std::size_t begin, std::size_t count) const {
+    Source part = *this;
+    part.data += static_cast<std::ptrdiff_t>(begin) * col_stride;
+    part.cols = count;
+    return part;
+  }
 };
 
 // Which rows of a source: count of them from position begin, through a permutation where there is one.

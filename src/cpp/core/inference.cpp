@@ -132,7 +132,7 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
   const double weight = step.weight_sum(batch);
   const double mean = weight > 0 ? 1 / weight : 0;
 
-  for (std::size_t phase = 0; phase < step.phases(); ++phase) {
+  for (const Phase phase : step.phases(m, threads)) {
     for_each_task(threads, step.tasks(phase, m, threads),
                   [&](std::size_t task) { step.perform(phase, task, threads, batch, mean, pass); });
   }

@@ -24,6 +24,8 @@ struct Slice {
 
 template <class T>
 class WholeBatch;
+template <class T>
+class ByUnits;
 
 template <class T>
 class Layer {
@@ -43,6 +45,9 @@ class Layer {
 
   // Itself, where a training pass over this layer is not a matter of tiles.
   virtual const WholeBatch<T>* whole_batch() const { return nullptr; }
+
+  // Itself, where some of its units can be had without the others.
+  virtual const ByUnits<T>* by_units() const { return nullptr; }
 
   // Rows of A that backward wants kept from forward; 0 where Z_next tells it enough.
   virtual std::size_t kept_rows() const = 0;
@@ -84,6 +89,25 @@ class Layer {
 
   // Multiplications and additions of forward for one sample.
   virtual double flops() const = 0;
+};
+
+// Forward and backward of a layer for some of its units: several threads may share one tile. Matrices and
+// theta are whole, as for a layer. Backward comes in two steps: the second needs all of D.
+template <class T>
+class ByUnits {
+ public:
+  virtual ~ByUnits() = default;
+
+  virtual void forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+                               const Pass<T>& pass) const = 0;
+
+  // D = G_next ∘ σ', and the same turned round.
+  virtual void slope_outputs(Slice outputs, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
+                             Matrix<T> D_rows, const Pass<T>& pass) const = 0;
+
+  // G = W D
+  virtual void backward_inputs(Slice inputs, const T* theta, ConstMatrix<T> D, ConstMatrix<T> D_rows,
+                               Matrix<T> G, const Pass<T>& pass) const = 0;
 };
 
 // What a layer does in a training pass besides, where a sample's output depends on the others of its batch:

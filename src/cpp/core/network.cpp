@@ -96,7 +96,7 @@ Workspace<T> Network<T>::workspace(std::size_t m, Purpose purpose, bool with_dX)
     return swept_back ? OwnedMatrix<T>::and_ones(n, m) : OwnedMatrix<T>(n, m);
   };
   ws.Z[0] = values(n_in());
-  if (layers_[0]->omits_zeros()) ws.occupied = OccupiedFeatures(n_in(), m);
+  if (omits_zeros()) ws.occupied = OccupiedFeatures(n_in(), m);
   for (std::size_t i = 0; i < L; ++i) {
     ws.Z[i + 1] = values(layers_[i]->n_out());
     if (swept_back) {
@@ -113,7 +113,7 @@ Workspace<T> Network<T>::workspace(std::size_t m, Purpose purpose, bool with_dX)
 
 template <class T>
 void Network<T>::look(Workspace<T>& ws, std::size_t begin, std::size_t count) const {
-  if (layers_[0]->omits_zeros()) ws.occupied.look(ws.Z[0].view().col_range(begin, count), begin);
+  if (omits_zeros()) ws.occupied.look(ws.Z[0].view().col_range(begin, count), begin);
 }
 
 template <class T>
@@ -176,11 +176,11 @@ LossSums Network<T>::loss(Workspace<T>& ws, std::size_t begin, std::size_t count
 
 template <class T>
 void Network<T>::backward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass,
-                          bool gated_above, bool gates_below) const {
+                          bool gated_above) const {
   const std::size_t begin = samples.begin, count = samples.size();
   Pass<T> here = in_layer(i, samples, pass);
   here.gated_above = gated_above;
-  if (gates_below) here.gate_below = ws.Z[i].columns(begin, count).data;
+  if (gates(i)) here.gate_below = ws.Z[i].columns(begin, count).data;
   layers_[i]->backward(theta + offsets_[i], ws.A[i].columns(begin, count), ws.Z[i + 1].columns(begin, count),
                        ws.G[i + 1].columns(begin, count), ws.D_rows[i].view().row_range(begin, count),
                        ws.G[i].columns(begin, count), here);
@@ -189,11 +189,9 @@ void Network<T>::backward(std::size_t i, const T* theta, Workspace<T>& ws, Slice
 template <class T>
 void Network<T>::backward(const T* theta, Workspace<T>& ws, const Run& run, std::size_t m,
                           const Pass<T>& pass, Slice layers) const {
-  bool gated = false;
   for (std::size_t i = layers.end; i-- > layers.begin;) {
-    const bool gates = i > layers.begin && layers_[i]->gates_below() && layers_[i - 1]->is_gate();
-    each_part(i, run, m, [&](Slice samples) { backward(i, theta, ws, samples, pass, gated, gates); });
-    gated = gates;
+    const bool gated = i + 1 < layers.end && gates(i + 1);
+    each_part(i, run, m, [&](Slice samples) { backward(i, theta, ws, samples, pass, gated); });
   }
 }
 

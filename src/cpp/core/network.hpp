@@ -24,6 +24,12 @@ struct Run {
   Slice samples;
 };
 
+// What one thread takes of a layer that a team shares.
+struct Part {
+  Slice units;
+  Slice samples;
+};
+
 template <class T>
 class Network {
  public:
@@ -36,9 +42,10 @@ class Network {
   std::size_t buffers() const { return buffer_offsets_.back(); }
   Loss loss() const { return loss_; }
 
-  // Multiplications and additions for one sample: forward, and a whole training step.
+  // Multiplications and additions for one sample: forward, both sweeps, and a whole training step.
   double forward_flops() const { return forward_flops_; }
-  double step_flops() const { return 3 * forward_flops_ - layers_.front()->flops(); }
+  double sweeps_flops() const { return 2 * forward_flops_ - layers_.front()->flops(); }
+  double step_flops() const { return forward_flops_ + sweeps_flops(); }
 
   // A batch of m falls into tiles. They depend on the problem alone, never on the number of threads: that is
   // why results do not either. Tiles begin at whole vectors; what is left over goes to the last.
@@ -64,16 +71,36 @@ class Network {
   Workspace<T> workspace(std::size_t m, Purpose purpose, bool with_dX = false) const;
 
   // Which features of Z[0] are zero on samples [begin, begin + count), where that saves work.
+  bool omits_zeros() const { return layers_.front()->omits_zeros(); }
   void look(Workspace<T>& ws, std::size_t begin, std::size_t count) const;
 
   // In a training pass a layer that looks at the whole batch must wait for all tiles, and they for it: such
   // layers divide the others into segments, from one of them to the next. Segments may be empty.
   Slice all_layers() const { return {0, depth()}; }
+  bool looks_at_whole_batch(std::size_t i) const { return layers_[i]->whole_batch() != nullptr; }
   std::size_t segments() const { return whole_batch_.size() + 1; }
   Slice segment(std::size_t index) const;
 
   // The fewest rows that a training pass can take.
   std::size_t fewest_rows() const { return whole_batch_.empty() ? 1 : 2; }
+
+  // Where a team shares a layer, it falls into so many parts, on the way forward by its outputs, on the way
+  // back by its inputs; by samples too, and by these alone where it cannot be taken by units.
+  bool is_by_units(std::size_t i) const { return layers_[i]->by_units() != nullptr; }
+  std::size_t forward_parts(std::size_t i, std::size_t m, std::size_t team) const;
+  std::size_t backward_parts(std::size_t i, std::size_t m, std::size_t team) const;
+  void forward_part(std::size_t i, std::size_t part, const T* theta, Workspace<T>& ws, std::size_t m,
+                    std::size_t team, const Pass<T>& pass) const;
+  void backward_part(std::size_t i, std::size_t part, const T* theta, Workspace<T>& ws, std::size_t m,
+                     std::size_t team, const Pass<T>& pass) const;
+
+  // G[i+1] → D[i] of some outputs of a layer by units, where no layer by units above it has seen to that.
+  void slope(std::size_t i, Workspace<T>& ws, const Part& part, const Pass<T>& pass,
+             bool gated_above = false) const;
+  Part all_outputs(std::size_t i, Slice samples) const { return {{0, layers_[i]->n_out()}, samples}; }
+
+  // Whether a team is through with both sweeps sooner if it shares each layer than if it shares the tiles.
+  bool shares_layers(std::size_t m, std::size_t team) const;
 
   // Z[i] → Z[j] on a run of tiles of a batch of m, over layers i to j - 1.
   void forward(const T* theta, Workspace<T>& ws, const Run& run, std::size_t m, const Pass<T>& pass,
@@ -113,6 +140,11 @@ class Network {
   static Targets<T> targets(Workspace<T>& ws, std::size_t begin, std::size_t count);
 
  private:
+  struct Grid {
+    std::size_t of_units;
+    std::size_t of_samples;
+  };
+
   const WholeBatch<T>& whole_batch(std::size_t index) const {
     return *layers_[whole_batch_[index]]->whole_batch();
   }
@@ -120,7 +152,11 @@ class Network {
   std::size_t tiles_in_run(std::size_t m, std::size_t team) const;
   void forward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass) const;
   void backward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass,
-                bool gated_above, bool gates_below) const;
+                bool gated_above) const;
+  // Whether layer i leaves D of the one below it in place of G.
+  bool gates(std::size_t i) const { return i > 0 && layers_[i]->gates_below() && layers_[i - 1]->is_gate(); }
+  Grid grid(std::size_t i, std::size_t units, std::size_t m, std::size_t team) const;
+  Part part(std::size_t i, std::size_t index, std::size_t units, std::size_t m, std::size_t team) const;
 
   // Calls f(samples) for what layer i takes of a run at once: all, or one tile after another.
   template <class F>

@@ -11,6 +11,18 @@ namespace {
 // An X of fewer bytes stays in the second-level cache from one epoch to the next.
 constexpr std::size_t bytes_that_stay = 1u << 18;
 
+// Whether rows need no conversion on their way into a batch.
+template <class T>
+bool is_direct(const Source& source, const Standardisation& standardisation) {
+  return source.cols == 1 || (standardisation.mean == nullptr && holds<T>(source));
+}
+
+std::size_t pieces_of_samples(std::size_t batch_rows) {
+  return (batch_rows + widest_vector - 1) / widest_vector;
+}
+// Of less a piece is not worth handing out.
+constexpr std::size_t fewest_features = 64;
+
 }  // namespace
 
 template <class T>
@@ -20,6 +32,8 @@ Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, st
       theta_(theta),
       data_(data),
       training_(purpose == Network<T>::Purpose::training),
+      by_tiles_(phases_by_tiles(network, training_)),
+      by_layers_(phases_by_layers(network, training_, with_dX)),
       workspace_(network.workspace(batch_rows, purpose, with_dX)) {
   if (purpose != Network<T>::Purpose::inference) blocks_ = network.gradient_blocks(batch_rows);
   if (data.labels) {
@@ -29,7 +43,10 @@ Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, st
   }
   if (data.weights) workspace_.weights = OwnedMatrix<T>(1, batch_rows);
   const std::size_t tiles = network.tiles(batch_rows);
-  workspace_.gathered = OwnedMatrix<T>(tiles * widest_vector, std::max(network.n_in(), network.n_out()));
+  if (!is_direct<T>(data.X, data.standardisation) || (!data.labels && !is_direct<T>(data.y, {}))) {
+    const std::size_t rows = whole_vectors(batch_rows);
+    workspace_.gathered = OwnedMatrix<T>(rows, std::max(network.n_in(), network.n_out()));
+  }
   if (training_ && bytes_of_row(data.X) > 0 && bytes_of_row(data.X) * data.X.rows > bytes_that_stay) {
     upcoming_.resize(batch_rows);
   }
@@ -53,16 +70,18 @@ double Step<T>::weight_sum(RowSelection rows) const {
 // Rows of the source become columns of `out`, a vector of samples at a time: straight from where they are, or
 // by way of converted rows. One feature is a row of `out` as it comes. False if a row lies outside the source
 // or is not finite: that is seen here, where it costs nothing, for all that training and prediction read.
+// What is converted goes by way of the same few rows, a tile's or a piece's own.
 template <class T>
 bool Step<T>::gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
-                              std::size_t tile, Matrix<T> out) {
+                              std::size_t by_way_of, Matrix<T> out) {
   if (source.cols == 1) {
     const Matrix<T> column{out.data, rows.count, 1, 1};
     return gather<T>(source, rows, standardisation, column) && all_finite<T>(column);
   }
-  const bool direct = standardisation.mean == nullptr && holds<T>(source);
+  const bool direct = is_direct<T>(source, standardisation);
   const Matrix<T> samples =
-      workspace_.gathered.view().row_range(tile * widest_vector, widest_vector).col_range(0, source.cols);
+      direct ? Matrix<T>{}
+             : workspace_.gathered.view().row_range(by_way_of, widest_vector).col_range(0, source.cols);
   bool valid = true;
   for (std::size_t i = 0; i < rows.count; i += widest_vector) {
     const std::size_t n = std::min(widest_vector, rows.count - i);
@@ -80,26 +99,49 @@ bool Step<T>::gather_features(const Source& source, RowSelection rows, const Sta
 
 // Into the workspace, from its sample `at` on.
 template <class T>
-void Step<T>::gather_rows(RowSelection rows, std::size_t tile, std::size_t at) {
+void Step<T>::gather_rows(RowSelection rows, std::size_t at) {
   Workspace<T>& ws = workspace_;
-  bool valid = gather_features(data_.X, rows, data_.standardisation, tile, ws.Z[0].columns(at, rows.count));
+  check(gather_features(data_.X, rows, data_.standardisation, at, ws.Z[0].columns(at, rows.count)));
+  gather_targets(rows, at);
+}
+
+template <class T>
+void Step<T>::gather_targets(RowSelection rows, std::size_t at) {
+  Workspace<T>& ws = workspace_;
   if (data_.labels) {
-    valid &= gather_labels(data_.y, rows, network_.n_out(), ws.labels.data() + at);
+    check(gather_labels(data_.y, rows, network_.n_out(), ws.labels.data() + at));
   } else {
-    valid &= gather_features(data_.y, rows, {}, tile, ws.values.columns(at, rows.count));
+    check(gather_features(data_.y, rows, {}, at, ws.values.columns(at, rows.count)));
   }
   if (data_.weights) {
-    valid &= gather<T>(data_.weights, rows, {}, {ws.weights.view().row(0) + at, rows.count, 1, 1});
+    check(gather<T>(data_.weights, rows, {}, {ws.weights.view().row(0) + at, rows.count, 1, 1}));
   }
-  if (!valid) input_valid_.store(false, std::memory_order_relaxed);
-  network_.look(ws, at, rows.count);
+}
+
+// Rows that a team gathers together fall into pieces of a vector of samples and, where they are read as they
+// are, some of the features.
+template <class T>
+std::size_t Step<T>::pieces_of_features(std::size_t batch_rows, std::size_t team) const {
+  if (!is_direct<T>(data_.X, data_.standardisation)) return 1;
+  const std::size_t pieces = pieces_of_samples(batch_rows), most = network_.n_in() / fewest_features;
+  return std::clamp<std::size_t>((2 * team + pieces - 1) / pieces, 1, std::max<std::size_t>(most, 1));
+}
+
+template <class T>
+void Step<T>::gather_piece(std::size_t task, std::size_t team, RowSelection batch) {
+  const std::size_t n = pieces_of_features(batch.count, team), k = task % n, at = task / n * widest_vector;
+  const RowSelection rows = batch.range(at, std::min(widest_vector, batch.count - at));
+  if (k == 0) gather_targets(rows, at);
+  const Matrix<T> Z = workspace_.Z[0].columns(at, rows.count);
+  if (n == 1) return check(gather_features(data_.X, rows, data_.standardisation, at, Z));
+  const std::size_t begin = Z.rows * k / n, count = Z.rows * (k + 1) / n - begin;
+  check(gather_features(data_.X.col_range(begin, count), rows, {}, at, Z.row_range(begin, count)));
 }
 
 template <class T>
 void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out) {
   Workspace<T>& ws = workspace_;
-  if (!gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count)))
-    input_valid_.store(false, std::memory_order_relaxed);
+  check(gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count)));
   network_.look(ws, 0, rows.count);
   network_.forward(theta_, ws, rows.count, prediction_pass(buffers));
   kernels<T>().transpose(ws.Z.back().view().col_range(0, rows.count), out);
@@ -107,40 +149,84 @@ void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out) {
 
 template <class T>
 LossSums Step<T>::evaluate_rows(RowSelection rows, const T* buffers) {
-  gather_rows(rows, 0, 0);
+  gather_rows(rows, 0);
+  network_.look(workspace_, 0, rows.count);
   network_.forward(theta_, workspace_, rows.count, prediction_pass(buffers));
   return network_.loss(workspace_, 0, rows.count, 0, data_.loss_cap);
 }
 
 template <class T>
-std::size_t Step<T>::tasks(std::size_t phase, std::size_t batch_rows, std::size_t team) const {
-  if (phase % 2 == 0) return network_.runs(batch_rows, team);
-  const std::size_t index = phase / 2;
-  return network_.batch_tasks(index < turn() ? index : 2 * turn() - 1 - index);
+void Step<T>::take_loss(std::size_t tile, Slice samples, double scale) {
+  tile_sums_[tile] = network_.loss(workspace_, samples.begin, samples.size(), scale, data_.loss_cap);
 }
 
-// Phases 0, 2, ... are of tiles, those between them of the layers between segments: first all on the way
-// forward, then all on the way back.
 template <class T>
-void Step<T>::perform(std::size_t phase, std::size_t task, std::size_t team, RowSelection batch, double scale,
-                      const Pass<T>& pass) {
-  Workspace<T>& ws = workspace_;
-  const std::size_t index = phase / 2, m = batch.count;
-  if (phase % 2 == 1) {
-    if (index < turn()) return network_.forward_batch(index, task, theta_, ws, m);
-    return network_.backward_batch(2 * turn() - 1 - index, task, theta_, ws, m);
+std::size_t Step<T>::tasks(Phase phase, std::size_t batch_rows, std::size_t team) const {
+  using Work = Phase::Work;
+  switch (phase.work) {
+    case Work::sweep:
+      return network_.runs(batch_rows, team);
+    case Work::gather:
+      return pieces_of_samples(batch_rows) * pieces_of_features(batch_rows, team);
+    case Work::forward:
+      return network_.forward_parts(phase.index, batch_rows, team);
+    case Work::backward:
+      return network_.backward_parts(phase.index, batch_rows, team);
+    case Work::batch_forward:
+    case Work::batch_backward:
+      return network_.batch_tasks(phase.index);
+    case Work::look:
+    case Work::loss:
+    case Work::slope:
+      break;
   }
-  const Run run = network_.run(task, m, team);
+  return network_.tiles(batch_rows);
+}
+
+template <class T>
+void Step<T>::perform(Phase phase, std::size_t task, std::size_t team, RowSelection batch, double scale,
+                      const Pass<T>& pass) {
+  using Work = Phase::Work;
+  Workspace<T>& ws = workspace_;
+  const std::size_t m = batch.count, last = network_.depth() - 1;
+  switch (phase.work) {
+    case Work::sweep:
+      return sweep(phase.index, network_.run(task, m, team), batch, scale, pass);
+    case Work::gather:
+      return gather_piece(task, team, batch);
+    case Work::look:
+      return network_.look(ws, network_.tile(task, m).begin, network_.tile(task, m).size());
+    case Work::forward:
+      return network_.forward_part(phase.index, task, theta_, ws, m, team, pass);
+    case Work::loss:
+      take_loss(task, network_.tile(task, m), scale);
+      if (!network_.is_by_units(last)) return;
+      return network_.slope(last, ws, network_.all_outputs(last, network_.tile(task, m)), pass);
+    case Work::slope:
+      return network_.slope(phase.index, ws, network_.all_outputs(phase.index, network_.tile(task, m)), pass);
+    case Work::backward:
+      return network_.backward_part(phase.index, task, theta_, ws, m, team, pass);
+    case Work::batch_forward:
+      return network_.forward_batch(phase.index, task, theta_, ws, m);
+    case Work::batch_backward:
+      return network_.backward_batch(phase.index, task, theta_, ws, m);
+  }
+}
+
+template <class T>
+void Step<T>::sweep(std::size_t index, const Run& run, RowSelection batch, double scale,
+                    const Pass<T>& pass) {
+  Workspace<T>& ws = workspace_;
+  const std::size_t m = batch.count;
   if (index == 0) {
-    network_.each_tile(run, m, [&](std::size_t tile, Slice samples) {
-      gather_rows(batch.range(samples.begin, samples.size()), tile, samples.begin);
+    network_.each_tile(run, m, [&](std::size_t, Slice samples) {
+      gather_rows(batch.range(samples.begin, samples.size()), samples.begin);
+      network_.look(ws, samples.begin, samples.size());
     });
   }
   if (index <= turn()) network_.forward(theta_, ws, run, m, pass, segment(index));
   if (index == turn()) {
-    network_.each_tile(run, m, [&](std::size_t tile, Slice samples) {
-      tile_sums_[tile] = network_.loss(ws, samples.begin, samples.size(), scale, data_.loss_cap);
-    });
+    network_.each_tile(run, m, [&](std::size_t tile, Slice samples) { take_loss(tile, samples, scale); });
   }
   if (index >= turn()) network_.backward(theta_, ws, run, m, pass, segment(2 * turn() - index));
 }

@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/network.hpp"
+#include "core/phases.hpp"
 #include "core/source.hpp"
 
 namespace backsweep {
@@ -38,12 +38,13 @@ class Step {
   LossSums evaluate_rows(RowSelection rows, const T* buffers);
 
   // Both sweeps over a batch fall into phases, one after another, and a phase into tasks, which may be done
-  // at the same time. One phase is all where no layer looks at the whole batch: its tasks are runs of tiles,
-  // each gathered, swept forward, given its loss and swept backward. Else phases of tiles, which come as far
-  // as such a layer, take turns with that layer's own. scale = 1/Σw makes G the gradient of the mean.
-  std::size_t phases() const { return 4 * turn() + 1; }
-  std::size_t tasks(std::size_t phase, std::size_t batch_rows, std::size_t team) const;
-  void perform(std::size_t phase, std::size_t task, std::size_t team, RowSelection batch, double scale,
+  // at the same time. They are those that suit the team: it changes no bit. scale = 1/Σw makes G the gradient
+  // of the mean.
+  const Phases& phases(std::size_t batch_rows, std::size_t team) const {
+    return team > 1 && network_.shares_layers(batch_rows, team) ? by_layers_ : by_tiles_;
+  }
+  std::size_t tasks(Phase phase, std::size_t batch_rows, std::size_t team) const;
+  void perform(Phase phase, std::size_t task, std::size_t team, RowSelection batch, double scale,
                const Pass<T>& pass);
 
   // Takes the batch's statistics into the buffers.
@@ -75,14 +76,24 @@ class Step {
     return training_ ? network_.segment(index) : network_.all_layers();
   }
 
-  void gather_rows(RowSelection rows, std::size_t tile, std::size_t at);
+  void sweep(std::size_t index, const Run& run, RowSelection batch, double scale, const Pass<T>& pass);
+  void check(bool valid) {
+    if (!valid) input_valid_.store(false, std::memory_order_relaxed);
+  }
+  void gather_rows(RowSelection rows, std::size_t at);
+  void gather_targets(RowSelection rows, std::size_t at);
+  std::size_t pieces_of_features(std::size_t batch_rows, std::size_t team) const;
+  void gather_piece(std::size_t task, std::size_t team, RowSelection batch);
   bool gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
-                       std::size_t tile, Matrix<T> out);
+                       std::size_t by_way_of, Matrix<T> out);
+  void take_loss(std::size_t tile, Slice samples, double scale);
 
   const Network<T>& network_;
   const T* theta_;
   Data<T> data_;
   bool training_;  // else every pass is one of prediction
+  Phases by_tiles_;
+  Phases by_layers_;
   Workspace<T> workspace_;
   std::vector<GradientBlock> blocks_;
   std::vector<LossSums> tile_sums_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <thread>
 
 #if defined(__linux__)
@@ -20,8 +21,8 @@
 namespace backsweep {
 namespace {
 
-// Below this much work a second thread costs more than it brings: about the time of two barriers.
-constexpr double flops_worth_a_team = 2e6;
+// With less work than this a member costs more than it brings: about the time of two barriers.
+constexpr double flops_of_member = 1e6;
 constexpr std::size_t most_threads = 256;
 constexpr int spins_before_yielding = 4000;
 
@@ -123,33 +124,45 @@ void set_num_threads(std::size_t n) { chosen_threads.store(std::min(n, most_thre
 
 std::size_t team_size(double flops, std::size_t tasks, std::size_t requested) {
   if (forked_after_team.load()) return 1;
-  const std::size_t automatic = flops < flops_worth_a_team ? 1 : num_threads();
+  const double worth = std::min(flops / flops_of_member, static_cast<double>(most_threads));
+  const std::size_t automatic = std::min(num_threads(), static_cast<std::size_t>(worth));
   return std::clamp<std::size_t>(requested == 0 ? automatic : requested, 1,
                                  std::clamp<std::size_t>(tasks, 1, most_threads));
 }
 
+TeamChooser::TeamChooser(std::size_t most, bool free, double flops_of_step)
+    : sizes_{most}, flops_of_step_(flops_of_step) {
+  while (free && sizes_.back() > 1) sizes_.push_back(sizes_.back() / 2);
+  untried_ = sizes_.size() - 1;
+}
+
 void TeamChooser::report(double seconds, std::size_t steps) {
   constexpr std::size_t fewest_stretches = 16, most_stretches = 256;
-  // One thread may take as many times as long as a team has members: a trial of a single step is to cost a
-  // sixteenth of the time at most.
-  const std::size_t fewest_steps = 16 * most_;
-  if (!free_) return;
+  constexpr double flops_of_slow_core = 2e10;  // in a second
+  if (sizes_.size() == 1) return;
   const double seconds_per_step = seconds / static_cast<double>(steps);
   if (!trying_other_) {
     seconds_ = seconds_ == 0 ? seconds_per_step : 0.5 * (seconds_ + seconds_per_step);
     steps_ += steps;
-    trying_other_ = ++stretches_ >= stretches_to_try_ && steps_ >= fewest_steps;
+    // Fewer may take as many times as long as they are fewer: a trial of a single step is to cost a sixteenth
+    // of the time at most. Where a team takes longer than a slow core would alone, it cannot cost much.
+    const std::size_t fewest_steps = 16 * std::max<std::size_t>(sizes_[current_] / sizes_[other_], 1);
+    const bool waits = seconds_per_step * flops_of_slow_core > flops_of_step_;
+    trying_other_ = ++stretches_ >= stretches_to_try_ && (steps_ >= fewest_steps || waits);
     return;
   }
   trying_other_ = false;
   stretches_ = steps_ = 0;
-  if (seconds_per_step < seconds_) {
-    current_ = current_ == Choice::team ? Choice::one : Choice::team;
+  if (untried_ > 0) --untried_;
+  const bool better = seconds_per_step < seconds_;
+  const std::size_t lost = better ? fewest_stretches : 2 * stretches_to_try_;
+  stretches_to_try_ = untried_ > 0 ? 1 : std::clamp(lost, fewest_stretches, most_stretches);
+  const std::size_t next = after(other_) == current_ && !better ? after(current_) : after(other_);
+  if (better) {
+    current_ = other_;
     seconds_ = seconds_per_step;
-    stretches_to_try_ = fewest_stretches;
-  } else {
-    stretches_to_try_ = std::clamp(2 * stretches_to_try_, fewest_stretches, most_stretches);
   }
+  other_ = next;
 }
 
 void Barrier::wait(std::size_t members) {
@@ -186,6 +199,18 @@ void run_team(std::size_t n, const std::function<void(Member)>& body) {
 void for_each_task(std::size_t n, std::size_t tasks, const std::function<void(std::size_t)>& body) {
   Tasks queue(n);
   run_team(n, [&](Member member) { queue.each(member, tasks, body); });
+}
+
+void copy_bytes(const void* from, void* to, std::size_t bytes, std::size_t n_threads) {
+  constexpr std::size_t piece = 1u << 21;  // a large page
+  constexpr double flops_of_byte = 4;      // what is done in the time of one, from memory
+  const std::size_t pieces = (bytes + piece - 1) / piece;
+  for_each_task(team_size(flops_of_byte * static_cast<double>(bytes), pieces, n_threads), pieces,
+                [&](std::size_t i) {
+                  const std::size_t begin = i * piece;
+                  std::memmove(static_cast<char*>(to) + begin, static_cast<const char*>(from) + begin,
+                               std::min(piece, bytes - begin));
+                });
 }
 
 }  // namespace backsweep

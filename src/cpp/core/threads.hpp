@@ -17,38 +17,40 @@ std::size_t num_threads();
 // n = 0 returns to the automatic choice.
 void set_num_threads(std::size_t n);
 
-// The threads for some work: requested (0: num_threads(), or one where the work is too small to share), but
-// never more than there are tasks, and one in a forked child whose parent has run a team: its threads did
-// not survive the fork.
+// The threads for some work: requested (0: one for each million operations, up to num_threads()), but never
+// more than there are tasks, and one in a forked child whose parent has run a team: its threads did not
+// survive the fork.
 std::size_t team_size(double flops, std::size_t tasks, std::size_t requested);
 
-// Chooses between a team and one thread by what they achieve. Where another process keeps a core busy, or the
-// work is small, a team waits for a thread that does not run; the same results come sooner from one. Since
-// they are the same to the bit, the choice may change at any time.
+// Chooses among a team, half of it, a quarter, ..., and one thread by what they achieve. Where other
+// processes keep cores busy, or the work is small, a team waits for a thread that does not run; the same
+// results come sooner from fewer. Since they are the same to the bit, the choice may change at any time.
 class TeamChooser {
  public:
   // Where it is not free, the team is always as large as can be: somebody has asked for it.
-  TeamChooser(std::size_t most, bool free) : most_(most), free_(free && most > 1) {}
+  TeamChooser(std::size_t most, bool free, double flops_of_step);
 
-  std::size_t most() const { return most_; }
+  std::size_t most() const { return sizes_.front(); }
 
   // Members for the next stretch of work.
-  std::size_t next() const { return (current_ == Choice::team) != trying_other_ ? most_ : 1; }
+  std::size_t next() const { return sizes_[trying_other_ ? other_ : current_]; }
 
   // What the stretch that next() was for took, and how many steps it had.
   void report(double seconds, std::size_t steps);
 
  private:
-  enum class Choice { team, one };
+  std::size_t after(std::size_t index) const { return index + 1 == sizes_.size() ? 0 : index + 1; }
 
-  std::size_t most_;
-  bool free_;
-  Choice current_ = Choice::team;
+  std::vector<std::size_t> sizes_;  // the largest first
+  double flops_of_step_;
+  std::size_t current_ = 0;  // which of these
+  std::size_t other_ = 1;    // which is to be tried next
   bool trying_other_ = false;
+  std::size_t untried_;               // others that have had no turn yet
   double seconds_ = 0;                // a step's, as it was of late; 0 before the first report
-  std::size_t stretches_ = 0;         // since the other was tried
+  std::size_t stretches_ = 0;         // since another was tried
   std::size_t steps_ = 0;             // in these
-  std::size_t stretches_to_try_ = 1;  // grows as long as the other loses
+  std::size_t stretches_to_try_ = 1;  // grows as long as the others lose
 };
 
 // Waits for a whole team. Spins for some microseconds, then yields: on a busy machine a spinning thread
@@ -117,5 +119,8 @@ void run_team(std::size_t n, const std::function<void(Member)>& body);
 
 // Runs body(task) for every task on a team of n.
 void for_each_task(std::size_t n, std::size_t tasks, const std::function<void(std::size_t)>& body);
+
+// Bytes that take long enough come by several threads: of memory that is new, each gets a part of the pages.
+void copy_bytes(const void* from, void* to, std::size_t bytes, std::size_t n_threads);
 
 }  // namespace backsweep

@@ -29,9 +29,10 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
       data_(data),
       batch_size_(std::min(batch_size, data.X.rows)),
       step_(network, theta, data, batch_size_, Network<T>::Purpose::training),
-      chooser_(team_size(network.step_flops() * static_cast<double>(batch_size_),
-                         std::max(network.tiles(batch_size_), step_.blocks().size()), n_threads),
-               n_threads == 0) {
+      flops_of_step_(network.step_flops() * static_cast<double>(batch_size_)),
+      chooser_(
+          team_size(flops_of_step_, std::max(network.tiles(batch_size_), step_.blocks().size()), n_threads),
+          n_threads == 0, flops_of_step_) {
   const std::size_t threads = chooser_.most();
   const std::vector<GradientBlock>& blocks = step_.blocks();
   if (objective_.penalty > 0) penalties_.resize(blocks.size());
@@ -103,9 +104,8 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
                                  EpochSums& epoch_sums) {
   constexpr std::chrono::milliseconds stretch_time(3);
   const auto end = Clock::now() + stretch_time;
-  const std::size_t n_phases = step_.phases(), n_blocks = step_.blocks().size();
+  const std::size_t n_blocks = step_.blocks().size();
   const bool clips = optimizer_.clip_norm > 0, penalised = objective_.penalty > 0;
-  const double flops_of_step = network_.step_flops() * static_cast<double>(batch_size_);
   double flops = 0;  // since the clock was looked at
 
   Progress progress;  // this and the sums are written by member 0 alone
@@ -124,8 +124,9 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
 
       // The two sweeps. One phase claims from one set of counters, the next from the other: they are put back
       // in between.
-      for (std::size_t phase = 0; phase < n_phases; ++phase) {
-        Tasks& tasks = turns[phase % 2];
+      std::size_t turn = 0;
+      for (const Phase phase : step_.phases(rows.count, member.team)) {
+        Tasks& tasks = turns[turn++ % 2];
         tasks.each(member, step_.tasks(phase, rows.count, member.team), [&](std::size_t task) {
           step_.perform(phase, task, member.team, rows, objective_.loss_factor * scale, pass);
         });
@@ -181,7 +182,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         epoch_sums.weight += weight;
         epoch_sums.correct += sums.correct;
         epoch_sums.batch_loss += static_cast<double>(rows.count) * scale * sums.loss;
-        flops += flops_of_step;
+        flops += flops_of_step_;
         if (flops >= flops_between_looks) {
           flops = 0;
           if (Clock::now() >= end) stop.store(true, std::memory_order_relaxed);

@@ -70,6 +70,7 @@ class Trainer {
   Data<T> data_;
   std::size_t batch_size_;
   Step<T> step_;
+  double flops_of_step_;  // of a whole batch
   TeamChooser chooser_;
   // One block for each thread; or, where the norm of the whole gradient must be known before the first
   // update, the whole gradient and the blocks' sums of squares.

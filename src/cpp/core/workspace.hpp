@@ -77,7 +77,7 @@ struct Workspace {
   std::vector<std::int64_t> labels;    // (m,)
   OwnedMatrix<T> values;               // (k, m): targets where they are not labels
   OwnedMatrix<T> weights;              // (1, m)
-  OwnedMatrix<T> gathered;             // for each tile, rows that are converted on their way into Z[0]
+  OwnedMatrix<T> gathered;             // rows that are converted on their way into the batch
 };
 
 }  // namespace backsweep

@@ -79,6 +79,13 @@ class Backend:
             trainer = Trainer(network, *arguments)  # type: ignore[arg-type]
         return trainer
 
+    def copy(self, source: Array, target: Array, n_threads: int) -> None:
+        """Between arrays alike."""
+        if self.name == "core":
+            _core.copy(source, target, n_threads)
+        else:
+            np.copyto(target, source)
+
     def shuffle(self, order: Array, left: int, draws: Array) -> None:
         self._orders().shuffle(order, left, draws)
 

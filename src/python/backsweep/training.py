@@ -100,10 +100,9 @@ class Epochs:
             self.check_data()
             raise
 
-    @staticmethod
-    def _copy(source: list[Array], target: list[Array]) -> None:
+    def _copy(self, source: list[Array], target: list[Array]) -> None:
         for vector, copy in zip(source, target, strict=True):
-            np.copyto(copy, vector)
+            self.network._backend.copy(vector, copy, self.threads)
 
     def _refuse(self, epoch: int, step: int, order: Order | None, what: str) -> None:
         try:

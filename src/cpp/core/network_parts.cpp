@@ -1,0 +1,127 @@
+// The sweeps of network.hpp once more, for a team that shares each layer.
+#include <algorithm>
+#include <cmath>
+
+#include "core/network.hpp"
+
+namespace backsweep {
+namespace {
+
+// Work is counted in operations that a core does in the same time. An entry that is written where others have
+// read: its line must first come back from their caches.
+constexpr double work_of_entry = 200;
+// A byte of the weights, which come from beyond the second-level cache where they do not fit into it, or
+// where another core has updated them.
+constexpr double work_of_byte = 2;
+// One more wait of a team.
+constexpr double work_of_a_wait = 2e5;
+// A part of less, some microseconds', costs more to hand out than it brings. Where a part is large, a
+// member's share comes in several, so that others can take what a slow one leaves.
+constexpr double work_of_smallest_part = 5e5;
+constexpr double work_of_large_part = 1e7;
+constexpr std::size_t large_parts_of_member = 3;
+// Fewer outputs are summed in another order (see rows_of_same_order in network.cpp).
+constexpr std::size_t fewest_units = widest_vector;
+
+}  // namespace
+
+template <class T>
+typename Network<T>::Grid Network<T>::grid(std::size_t i, std::size_t units, std::size_t m,
+                                           std::size_t team) const {
+  const std::size_t of_samples = joins_[i] ? runs(m, 1) : tiles(m);
+  if (!is_by_units(i)) return {1, of_samples};
+  const double entries = static_cast<double>(units) * static_cast<double>(m);
+  const double work = layers_[i]->flops() * static_cast<double>(m) + work_of_entry * entries;
+  const std::size_t several = large_parts_of_member * team;
+  const std::size_t wanted = work < static_cast<double>(several) * work_of_large_part ? team : several;
+  const std::size_t parts = std::min(wanted, static_cast<std::size_t>(work / work_of_smallest_part));
+  const std::size_t most = std::max<std::size_t>(units / fewest_units, 1);
+  return {std::clamp<std::size_t>((parts + of_samples - 1) / of_samples, 1, most), of_samples};
+}
+
+// A member takes units that lie side by side, of all samples if it can.
+template <class T>
+Part Network<T>::part(std::size_t i, std::size_t index, std::size_t units, std::size_t m,
+                      std::size_t team) const {
+  const auto [of_units, of_samples] = grid(i, units, m, team);
+  const auto begin = [&, n = of_units](std::size_t k) {
+    return k == n ? units : units * k / n / fewest_units * fewest_units;
+  };
+  const std::size_t k = index / of_samples, s = index % of_samples;
+  return {{begin(k), begin(k + 1)}, joins_[i] ? run(s, m, 1).samples : tile(s, m)};
+}
+
+template <class T>
+std::size_t Network<T>::forward_parts(std::size_t i, std::size_t m, std::size_t team) const {
+  const auto [of_units, of_samples] = grid(i, layers_[i]->n_out(), m, team);
+  return of_units * of_samples;
+}
+
+template <class T>
+std::size_t Network<T>::backward_parts(std::size_t i, std::size_t m, std::size_t team) const {
+  const auto [of_units, of_samples] = grid(i, layers_[i]->n_in(), m, team);
+  return of_units * of_samples;
+}
+
+template <class T>
+void Network<T>::forward_part(std::size_t i, std::size_t index, const T* theta, Workspace<T>& ws,
+                              std::size_t m, std::size_t team, const Pass<T>& pass) const {
+  const auto [outputs, samples] = part(i, index, layers_[i]->n_out(), m, team);
+  if (!is_by_units(i)) return forward(i, theta, ws, samples, pass);
+  const std::size_t begin = samples.begin, count = samples.size();
+  const Occupied occupied = i == 0 ? ws.occupied.of(begin, count) : Occupied{};
+  layers_[i]->by_units()->forward_outputs(outputs, theta + offsets_[i], ws.Z[i].columns(begin, count),
+                                          ws.A[i].columns(begin, count), ws.Z[i + 1].columns(begin, count),
+                                          in_layer(i, samples, pass, occupied));
+}
+
+// With a layer by units below, its D follows while these of its units are in the cache.
+template <class T>
+void Network<T>::backward_part(std::size_t i, std::size_t index, const T* theta, Workspace<T>& ws,
+                               std::size_t m, std::size_t team, const Pass<T>& pass) const {
+  const auto [inputs, samples] = part(i, index, layers_[i]->n_in(), m, team);
+  if (!is_by_units(i)) return backward(i, theta, ws, samples, pass, false);
+  const std::size_t begin = samples.begin, count = samples.size();
+  Pass<T> here = in_layer(i, samples, pass);
+  if (gates(i)) here.gate_below = ws.Z[i].columns(begin, count).data;
+  layers_[i]->by_units()->backward_inputs(inputs, theta + offsets_[i], ws.G[i + 1].columns(begin, count),
+                                          ws.D_rows[i].view().row_range(begin, count),
+                                          ws.G[i].columns(begin, count), here);
+  if (i > 0 && is_by_units(i - 1)) slope(i - 1, ws, {inputs, samples}, pass, gates(i));
+}
+
+template <class T>
+void Network<T>::slope(std::size_t i, Workspace<T>& ws, const Part& part, const Pass<T>& pass,
+                       bool gated_above) const {
+  const std::size_t begin = part.samples.begin, count = part.samples.size();
+  Pass<T> here = in_layer(i, part.samples, pass);
+  here.gated_above = gated_above;
+  layers_[i]->by_units()->slope_outputs(part.units, ws.A[i].columns(begin, count),
+                                        ws.Z[i + 1].columns(begin, count), ws.G[i + 1].columns(begin, count),
+                                        ws.D_rows[i].view().row_range(begin, count), here);
+}
+
+template <class T>
+bool Network<T>::shares_layers(std::size_t m, std::size_t team) const {
+  const auto members = static_cast<double>(team), in_runs = static_cast<double>(runs(m, team));
+  const double arithmetic = sweeps_flops() * static_cast<double>(m);
+  const double weights = work_of_byte * sizeof(T) * sweeps_flops() / 2;  // each is read for two operations
+  const double by_tiles = std::ceil(in_runs / members) * (arithmetic / in_runs + weights);
+  const double waits = static_cast<double>(2 * depth() + 1);  // more than tiles need
+  return (arithmetic + weights) / members + waits * work_of_a_wait < by_tiles;
+}
+
+#define BACKSWEEP_INSTANTIATE(T)                                                                          \
+  template std::size_t Network<T>::forward_parts(std::size_t, std::size_t, std::size_t) const;            \
+  template std::size_t Network<T>::backward_parts(std::size_t, std::size_t, std::size_t) const;           \
+  template void Network<T>::forward_part(std::size_t, std::size_t, const T*, Workspace<T>&, std::size_t,  \
+                                         std::size_t, const Pass<T>&) const;                              \
+  template void Network<T>::backward_part(std::size_t, std::size_t, const T*, Workspace<T>&, std::size_t, \
+                                          std::size_t, const Pass<T>&) const;                             \
+  template void Network<T>::slope(std::size_t, Workspace<T>&, const Part&, const Pass<T>&, bool) const;   \
+  template bool Network<T>::shares_layers(std::size_t, std::size_t) const;
+BACKSWEEP_INSTANTIATE(float)
+BACKSWEEP_INSTANTIATE(double)
+#undef BACKSWEEP_INSTANTIATE
+
+}  // namespace backsweep
