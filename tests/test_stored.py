@@ -108,7 +108,7 @@ def test_a_copy_to_what_is_not_alike():
     with pytest.raises(ValueError, match="source must hold numbers"):
         _core.copy(np.array([None] * 4), np.array([None] * 4), 1)
     source.flags.writeable = False
-    with pytest.raises(ValueError, match="read-only|writeable"):
+    with pytest.raises(ValueError, match=r"read-only|writeable"):
         _core.copy(np.ones(4), source, 1)
 
 
