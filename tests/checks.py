@@ -8,6 +8,8 @@ import tolerances
 from problems import IMPLEMENTATIONS, function_calls, optimizer
 from tolerances import FORMULA, assert_close, gamma
 
+TEAMS = [1, 2, 3, 16, None]  # of threads; None: as many as the work is worth
+
 
 def check_function(name, shape, dtype):
     """A function of `bs.functional` against its twin in `bs.reference`."""
@@ -174,3 +176,21 @@ def check_differences(problem, backend):
         if problem.bias:
             assert_close(gradients.db[i], differences(f, network.b[i]), bound, f"db[{i}]")
     assert_close(gradients.dX, differences(f, X), bound, "dX")
+
+
+def bits(network, X, y, w=None, *, n_threads=None, opt=None, batch_size=256, epochs=1):
+    """Everything that a network computes of a batch, then what an epoch makes of it, as one list of arrays."""
+    loss, gradients = network.loss_and_gradients(X, y, sample_weight=w, dX=True, n_threads=n_threads)
+    results = [network.forward(X, n_threads=n_threads), np.float64(loss), gradients.dtheta, gradients.dX]
+    results.append(np.array(list(network.evaluate(X, y, sample_weight=w, n_threads=n_threads).values())))
+    history = network.fit(
+        X, y, sample_weight=w, epochs=epochs, batch_size=batch_size, optimizer=opt or bs.Adam(), n_threads=n_threads,
+        progress=False,
+    )  # fmt: skip
+    return [*results, np.array(history.loss), network.theta]
+
+
+def assert_same_bits(one, other):
+    assert [a.dtype for a in one] == [a.dtype for a in other]
+    differences = {i: np.abs(a - b).max() for i, (a, b) in enumerate(zip(one, other, strict=True)) if (a != b).any()}
+    assert not differences, f"results differ, by their number in `bits`: {differences}"

@@ -5,10 +5,9 @@ import inspect
 import backsweep as bs
 import numpy as np
 import pytest
-from checks import check_function, check_sweeps, check_training
+from checks import TEAMS, assert_same_bits, bits, check_function, check_sweeps, check_training
 from problems import ACTIVATIONS, BACKENDS, DTYPES, LOSSES, OPTIMIZERS, Problem, optimizer
 
-TEAMS = [1, 2, 3, 16, None]  # None: as many as the work is worth
 SHAPES = [(1, 1), (1, 7), (7, 1), (33, 17), (513, 10)]
 
 
@@ -101,71 +100,7 @@ def test_training_of_shapes(shape, dtype, weighted):
     check_training(problem, "sgd", batch_size=max(2, 2 * shape[1] // 3), teams=TEAMS, epochs=2)
 
 
-# The same bits. 256 rows are several tiles, which a layer of 529,000 weights takes together; the last batch is a part.
-LARGE = Problem((100, 256, 256, 10), 600, "relu")
-
-
-def bits(network, X, y, w=None, *, n_threads=None, opt=None, batch_size=256, epochs=1):
-    """Everything that a network computes of a batch, then what an epoch makes of it, as one list of arrays."""
-    loss, gradients = network.loss_and_gradients(X, y, sample_weight=w, dX=True, n_threads=n_threads)
-    results = [network.forward(X, n_threads=n_threads), np.float64(loss), gradients.dtheta, gradients.dX]
-    results.append(np.array(list(network.evaluate(X, y, sample_weight=w, n_threads=n_threads).values())))
-    history = network.fit(
-        X, y, sample_weight=w, epochs=epochs, batch_size=batch_size, optimizer=opt or bs.Adam(), n_threads=n_threads,
-        progress=False,
-    )  # fmt: skip
-    return [*results, np.array(history.loss), network.theta]
-
-
-def assert_same_bits(one, other):
-    assert [a.dtype for a in one] == [a.dtype for a in other]
-    differences = {i: np.abs(a - b).max() for i, (a, b) in enumerate(zip(one, other, strict=True)) if (a != b).any()}
-    assert not differences, f"results differ, by their number in `bits`: {differences}"
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "problem",
-    [
-        LARGE,
-        LARGE.but(activation="gelu", bias=False, weighted=True),
-        LARGE.but(widths=(37, 301, 129, 3), activation="tanh", loss="mean_squared_error", standardised=True),
-        LARGE.but(widths=(784, 10)),
-        LARGE.but(widths=(37, 1000, 529, 15)),
-        Problem(widths=(20, 64, 64, 2), rows=70),
-    ],
-    ids=lambda problem: "-".join(map(str, problem.widths)) + " weighted" * problem.weighted,
-)
-@pytest.mark.parametrize("clips", [False, True], ids=["", "clip_norm"])
-def test_any_number_of_threads_gives_the_same_bits(problem, dtype, clips):
-    problem = problem.but(dtype=dtype)
-    expected, *others = (
-        bits(
-            problem.network("core"), *problem.data(), n_threads=n,
-            opt=bs.SGD(1e-2, momentum=0.9, clip_norm=0.1) if clips else bs.Adam(),
-        )
-        for n in TEAMS
-    )  # fmt: skip
-    for other in others:
-        assert_same_bits(other, expected)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rows", [3, 70, 150])
-def test_any_number_of_threads_of_which_there_are_more_than_tiles(rows, dtype):
-    """So they share each layer: every kind of layer, each above and below layers that fall into units."""
-    kinds = [bs.BatchNorm("relu"), bs.Dense(400, "gelu"), bs.LayerNorm("silu"), bs.Dense(380, "relu"), bs.Dropout(0.3)]
-    X, y, w = Problem((300, 9), 2 * rows + 3, weighted=True).but(dtype=dtype).data()
-
-    def trained(n_threads):
-        net = bs.Network([300, *kinds, 350, bs.Dense(360, "tanh", bias=False), *kinds[:1], 9], dtype=dtype, seed=0)
-        _, passed = net.loss_and_gradients(X, y, sample_weight=w, training=True, dX=True, n_threads=n_threads)
-        results = bits(net, X, y, w, n_threads=n_threads, batch_size=rows, epochs=2)
-        return [*results, passed.dtheta, passed.dX, net.buffers]
-
-    expected = trained(1)
-    for n in (2, 5, 16):
-        assert_same_bits(trained(n), expected)
+# The same bits.
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -126,8 +126,8 @@ void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> 
 template <class T>
 void Dense<T>::forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
                                const Pass<T>& pass) const {
-  const ConstMatrix<T> W_part = W(theta).col_range(outputs.begin, outputs.size());
-  const T* const b_part = bias_ ? b(theta) + outputs.begin : nullptr;
+  const ConstMatrix<T> W_part = W_of(theta, outputs);
+  const T* const b_part = b_of(theta, outputs);
   const Matrix<T> A_part = units(A, outputs), Z_part = units(Z_next, outputs);
   if (pass.samples > few_samples) {
     return dense_forward<T>(sigma_, Z, pass.occupied, W_part, b_part, A_part, Z_part);
@@ -139,9 +139,16 @@ void Dense<T>::forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, 
 }
 
 template <class T>
-void Dense<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>&) const {
-  kernels<T>().row_product(Z, W(theta), b(theta), Z_next);
-  activation_forward<T>(sigma_, Z_next, Z_next);
+void Dense<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>& pass) const {
+  forward_rows_outputs({0, n_out_}, theta, Z, Z_next, pass);
+}
+
+template <class T>
+void Dense<T>::forward_rows_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next,
+                                    const Pass<T>&) const {
+  const Matrix<T> Z_part = Z_next.col_range(outputs.begin, outputs.size());
+  kernels<T>().row_product(Z, W_of(theta, outputs), b_of(theta, outputs), Z_part);
+  activation_forward<T>(sigma_, Z_part, Z_part);
 }
 
 template <class T>

@@ -49,6 +49,8 @@ class Dense final : public Layer<T>, public ByUnits<T> {
   const ByUnits<T>* by_units() const override { return this; }
   void forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
                        const Pass<T>& pass) const override;
+  void forward_rows_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next,
+                            const Pass<T>& pass) const override;
   void slope_outputs(Slice outputs, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
                      const Pass<T>& pass) const override;
   void backward_inputs(Slice inputs, const T* theta, ConstMatrix<T> D, ConstMatrix<T> D_rows, Matrix<T> G,
@@ -62,7 +64,12 @@ class Dense final : public Layer<T>, public ByUnits<T> {
   Matrix<const T> W(const T* theta) const { return {theta, n_in_, n_out_, n_out_}; }
   bool is_thin() const;
   bool takes_few(const Pass<T>& pass) const { return pass.samples <= few_samples && !is_thin(); }
-  const T* b(const T* theta) const { return bias_ ? theta + n_in_ * n_out_ : nullptr; }
+  Matrix<const T> W_of(const T* theta, Slice outputs) const {
+    return W(theta).col_range(outputs.begin, outputs.size());
+  }
+  const T* b_of(const T* theta, Slice outputs) const {
+    return bias_ ? theta + n_in_ * n_out_ + outputs.begin : nullptr;
+  }
 
   std::size_t n_in_;
   std::size_t n_out_;

@@ -34,6 +34,12 @@ double forward_work(const Network<T>& network, std::size_t m) {
   return network.forward_flops() * static_cast<double>(m);
 }
 
+// As many threads as could share a layer.
+template <class T>
+std::size_t most_parts(const Network<T>& network) {
+  return std::max<std::size_t>(network.widest() / widest_vector, 1);
+}
+
 template <class T>
 bool all_valid(const std::vector<std::unique_ptr<Step<T>>>& steps) {
   return std::all_of(steps.begin(), steps.end(), [](const auto& step) { return step->input_valid(); });
@@ -46,11 +52,15 @@ Evaluation means(const LossSums& sums, double weight, bool valid) {
 }  // namespace
 
 template <class T>
-void forward_few(const Network<T>& network, const T* theta, const T* buffers, ConstMatrix<T> X,
-                 Matrix<T> out) {
+void forward_few(const Network<T>& network, const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> out,
+                 std::size_t n_threads) {
   OwnedMatrix<T> between(2 * X.rows, network.widest());
+  // The weights are read for nearly nothing else, so memory sets the pace; but it takes some time to wake a
+  // team.
+  const double work = static_cast<double>(X.rows) * static_cast<double>(network.parameters());
   network.forward_rows(theta, buffers, X, out, between.view().row_range(0, X.rows),
-                       between.view().row_range(X.rows, X.rows));
+                       between.view().row_range(X.rows, X.rows),
+                       team_size(work, most_parts(network), n_threads));
 }
 
 template <class T>
@@ -61,24 +71,33 @@ bool forward(const Network<T>& network, const T* theta, const T* buffers, const 
     OwnedMatrix<T> input(X.rows, network.n_in());
     const Matrix<T> rows = input.view().col_range(0, network.n_in());
     gather<T>(X, {nullptr, 0, X.rows}, standardisation, rows);
-    forward_few<T>(network, theta, buffers, rows, out);
+    forward_few<T>(network, theta, buffers, rows, out, n_threads);
     return all_finite<T>(rows);
   }
   const auto [rows, count] = pieces(network, X.rows);
-  const std::size_t threads = team_size(forward_work(network, X.rows), count, n_threads);
   Data<T> data;
   data.X = X;
   data.standardisation = standardisation;
+  const auto piece = [&, rows = rows](std::size_t i) {
+    return RowSelection{nullptr, i * rows, std::min(rows, X.rows - i * rows)};
+  };
+  const std::size_t most = team_size(forward_work(network, X.rows), count * most_parts(network), n_threads);
+  if (count < most && network.shares_layers_forward(X.rows, count, most)) {
+    Step<T> step(network, theta, data, rows, Network<T>::Purpose::inference);
+    for (std::size_t i = 0; i < count; ++i) {
+      step.forward_rows(piece(i), buffers, out.row_range(i * rows, piece(i).count), most);
+    }
+    return step.input_valid();
+  }
+  const std::size_t threads = std::min(count, most);
   std::vector<std::unique_ptr<Step<T>>> steps;
   for (std::size_t t = 0; t < threads; ++t) {
     steps.push_back(std::make_unique<Step<T>>(network, theta, data, rows, Network<T>::Purpose::inference));
   }
   Tasks tasks(threads);
   run_team(threads, [&, rows = rows, count = count](Member member) {
-    tasks.each(member, count, [&](std::size_t piece) {
-      const std::size_t begin = piece * rows;
-      const std::size_t n = std::min(rows, X.rows - begin);
-      steps[member.index]->forward_rows({nullptr, begin, n}, buffers, out.row_range(begin, n));
+    tasks.each(member, count, [&](std::size_t i) {
+      steps[member.index]->forward_rows(piece(i), buffers, out.row_range(i * rows, piece(i).count));
     });
   });
   return all_valid(steps);
@@ -152,7 +171,8 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
 }
 
 #define BACKSWEEP_INSTANTIATE(T)                                                                             \
-  template void forward_few<T>(const Network<T>&, const T*, const T*, ConstMatrix<T>, Matrix<T>);            \
+  template void forward_few<T>(const Network<T>&, const T*, const T*, ConstMatrix<T>, Matrix<T>,             \
+                               std::size_t);                                                                 \
   template bool forward<T>(const Network<T>&, const T*, const T*, const Source&, const Standardisation&,     \
                            Matrix<T>, std::size_t);                                                          \
   template Evaluation evaluate<T>(const Network<T>&, const T*, const T*, const Data<T>&, std::size_t);       \

@@ -101,6 +101,9 @@ class ByUnits {
   virtual void forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
                                const Pass<T>& pass) const = 0;
 
+  virtual void forward_rows_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next,
+                                    const Pass<T>& pass) const = 0;
+
   // D = G_next ∘ σ', and the same turned round.
   virtual void slope_outputs(Slice outputs, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
                              Matrix<T> D_rows, const Pass<T>& pass) const = 0;

@@ -147,24 +147,6 @@ void Network<T>::forward(const T* theta, Workspace<T>& ws, const Run& run, std::
 }
 
 template <class T>
-void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass) const {
-  for (std::size_t i = 0; i < depth(); ++i) forward(i, theta, ws, {0, m}, pass);
-}
-
-template <class T>
-void Network<T>::forward_rows(const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> Z,
-                              Matrix<T> buffer, Matrix<T> other) const {
-  Matrix<const T> input = X;
-  for (std::size_t i = 0; i < depth(); ++i) {
-    const Matrix<T> output = i + 1 == depth() ? Z : buffer.col_range(0, layers_[i]->n_out());
-    layers_[i]->forward_rows(theta + offsets_[i], input, output,
-                             in_layer(i, {0, X.rows}, prediction_pass(buffers)));
-    input = output;
-    std::swap(buffer, other);
-  }
-}
-
-template <class T>
 LossSums Network<T>::loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale,
                           T loss_cap) const {
   const Matrix<T> Z = ws.Z[depth()].view().col_range(begin, count);

@@ -102,17 +102,20 @@ class Network {
   // Whether a team is through with both sweeps sooner if it shares each layer than if it shares the tiles.
   bool shares_layers(std::size_t m, std::size_t team) const;
 
+  // The same of a forward pass that comes in so many pieces else.
+  bool shares_layers_forward(std::size_t m, std::size_t pieces, std::size_t team) const;
+
   // Z[i] → Z[j] on a run of tiles of a batch of m, over layers i to j - 1.
   void forward(const T* theta, Workspace<T>& ws, const Run& run, std::size_t m, const Pass<T>& pass,
                Slice layers) const;
 
-  // Z[0] → Z[L] on the first m samples of the workspace at once.
-  void forward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass) const;
+  // Z[0] → Z[L] on the first m samples of the workspace at once. A team shares each layer.
+  void forward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass, std::size_t team) const;
 
   // A prediction pass for a few samples, one to a row of X and Z. The buffers hold a row of any layer for
-  // each of them.
+  // each of them. A team shares each layer.
   void forward_rows(const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> Z, Matrix<T> buffer,
-                    Matrix<T> other) const;
+                    Matrix<T> other, std::size_t team) const;
   std::size_t widest() const;
 
   // Z[L], y → ℓ, G[L]
@@ -140,22 +143,22 @@ class Network {
   static Targets<T> targets(Workspace<T>& ws, std::size_t begin, std::size_t count);
 
  private:
-  struct Grid {
-    std::size_t of_units;
-    std::size_t of_samples;
-  };
-
   const WholeBatch<T>& whole_batch(std::size_t index) const {
     return *layers_[whole_batch_[index]]->whole_batch();
   }
   Pass<T> in_layer(std::size_t i, Slice samples, const Pass<T>& pass, const Occupied& occupied = {}) const;
   std::size_t tiles_in_run(std::size_t m, std::size_t team) const;
   void forward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass) const;
+  void forward(std::size_t i, const T* theta, Workspace<T>& ws, const Part& part, const Pass<T>& pass) const;
   void backward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass,
                 bool gated_above) const;
   // Whether layer i leaves D of the one below it in place of G.
   bool gates(std::size_t i) const { return i > 0 && layers_[i]->gates_below() && layers_[i - 1]->is_gate(); }
-  Grid grid(std::size_t i, std::size_t units, std::size_t m, std::size_t team) const;
+  std::size_t parts_of_units(std::size_t i, std::size_t units, std::size_t m, std::size_t of_samples,
+                             std::size_t team) const;
+  std::size_t parts_of_samples(std::size_t i, std::size_t m) const;
+  bool sooner_by_layers(double flops, std::size_t m, std::size_t pieces, double waiting,
+                        std::size_t team) const;
   Part part(std::size_t i, std::size_t index, std::size_t units, std::size_t m, std::size_t team) const;
 
   // Calls f(samples) for what layer i takes of a run at once: all, or one tile after another.

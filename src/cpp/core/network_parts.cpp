@@ -1,8 +1,9 @@
-// The sweeps of network.hpp once more, for a team that shares each layer.
+// The passes of network.hpp for a team that shares each layer.
 #include <algorithm>
 #include <cmath>
 
 #include "core/network.hpp"
+#include "core/threads.hpp"
 
 namespace backsweep {
 namespace {
@@ -15,6 +16,8 @@ constexpr double work_of_entry = 200;
 constexpr double work_of_byte = 2;
 // One more wait of a team.
 constexpr double work_of_a_wait = 2e5;
+// A team that has gone to sleep since its last work.
+constexpr double work_of_waking = 5e6;
 // A part of less, some microseconds', costs more to hand out than it brings. Where a part is large, a
 // member's share comes in several, so that others can take what a slow one leaves.
 constexpr double work_of_smallest_part = 5e5;
@@ -23,56 +26,110 @@ constexpr std::size_t large_parts_of_member = 3;
 // Fewer outputs are summed in another order (see rows_of_same_order in network.cpp).
 constexpr std::size_t fewest_units = widest_vector;
 
+Slice units_of_part(std::size_t k, std::size_t parts, std::size_t units) {
+  const auto begin = [&](std::size_t i) {
+    return i == parts ? units : units * i / parts / fewest_units * fewest_units;
+  };
+  return {begin(k), begin(k + 1)};
+}
+
 }  // namespace
 
+// In how many parts `units` of layer i come, on m samples that come in several already.
 template <class T>
-typename Network<T>::Grid Network<T>::grid(std::size_t i, std::size_t units, std::size_t m,
-                                           std::size_t team) const {
-  const std::size_t of_samples = joins_[i] ? runs(m, 1) : tiles(m);
-  if (!is_by_units(i)) return {1, of_samples};
+std::size_t Network<T>::parts_of_units(std::size_t i, std::size_t units, std::size_t m,
+                                       std::size_t of_samples, std::size_t team) const {
+  if (team == 1 || !is_by_units(i)) return 1;
   const double entries = static_cast<double>(units) * static_cast<double>(m);
-  const double work = layers_[i]->flops() * static_cast<double>(m) + work_of_entry * entries;
+  const double bytes = static_cast<double>(layers_[i]->weights() * sizeof(T));
+  const double work =
+      layers_[i]->flops() * static_cast<double>(m) + work_of_entry * entries + work_of_byte * bytes;
   const std::size_t several = large_parts_of_member * team;
   const std::size_t wanted = work < static_cast<double>(several) * work_of_large_part ? team : several;
   const std::size_t parts = std::min(wanted, static_cast<std::size_t>(work / work_of_smallest_part));
   const std::size_t most = std::max<std::size_t>(units / fewest_units, 1);
-  return {std::clamp<std::size_t>((parts + of_samples - 1) / of_samples, 1, most), of_samples};
+  return std::clamp<std::size_t>((parts + of_samples - 1) / of_samples, 1, most);
+}
+
+template <class T>
+std::size_t Network<T>::parts_of_samples(std::size_t i, std::size_t m) const {
+  return joins_[i] ? runs(m, 1) : tiles(m);
 }
 
 // A member takes units that lie side by side, of all samples if it can.
 template <class T>
 Part Network<T>::part(std::size_t i, std::size_t index, std::size_t units, std::size_t m,
                       std::size_t team) const {
-  const auto [of_units, of_samples] = grid(i, units, m, team);
-  const auto begin = [&, n = of_units](std::size_t k) {
-    return k == n ? units : units * k / n / fewest_units * fewest_units;
-  };
+  const std::size_t of_samples = parts_of_samples(i, m);
   const std::size_t k = index / of_samples, s = index % of_samples;
-  return {{begin(k), begin(k + 1)}, joins_[i] ? run(s, m, 1).samples : tile(s, m)};
+  return {units_of_part(k, parts_of_units(i, units, m, of_samples, team), units),
+          joins_[i] ? run(s, m, 1).samples : tile(s, m)};
 }
 
 template <class T>
 std::size_t Network<T>::forward_parts(std::size_t i, std::size_t m, std::size_t team) const {
-  const auto [of_units, of_samples] = grid(i, layers_[i]->n_out(), m, team);
-  return of_units * of_samples;
+  const std::size_t of_samples = parts_of_samples(i, m);
+  return parts_of_units(i, layers_[i]->n_out(), m, of_samples, team) * of_samples;
 }
 
 template <class T>
 std::size_t Network<T>::backward_parts(std::size_t i, std::size_t m, std::size_t team) const {
-  const auto [of_units, of_samples] = grid(i, layers_[i]->n_in(), m, team);
-  return of_units * of_samples;
+  const std::size_t of_samples = parts_of_samples(i, m);
+  return parts_of_units(i, layers_[i]->n_in(), m, of_samples, team) * of_samples;
 }
 
 template <class T>
 void Network<T>::forward_part(std::size_t i, std::size_t index, const T* theta, Workspace<T>& ws,
                               std::size_t m, std::size_t team, const Pass<T>& pass) const {
-  const auto [outputs, samples] = part(i, index, layers_[i]->n_out(), m, team);
-  if (!is_by_units(i)) return forward(i, theta, ws, samples, pass);
-  const std::size_t begin = samples.begin, count = samples.size();
+  forward(i, theta, ws, part(i, index, layers_[i]->n_out(), m, team), pass);
+}
+
+template <class T>
+void Network<T>::forward(std::size_t i, const T* theta, Workspace<T>& ws, const Part& part,
+                         const Pass<T>& pass) const {
+  if (!is_by_units(i)) return forward(i, theta, ws, part.samples, pass);
+  const std::size_t begin = part.samples.begin, count = part.samples.size();
   const Occupied occupied = i == 0 ? ws.occupied.of(begin, count) : Occupied{};
-  layers_[i]->by_units()->forward_outputs(outputs, theta + offsets_[i], ws.Z[i].columns(begin, count),
+  layers_[i]->by_units()->forward_outputs(part.units, theta + offsets_[i], ws.Z[i].columns(begin, count),
                                           ws.A[i].columns(begin, count), ws.Z[i + 1].columns(begin, count),
-                                          in_layer(i, samples, pass, occupied));
+                                          in_layer(i, part.samples, pass, occupied));
+}
+
+template <class T>
+void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass,
+                         std::size_t team) const {
+  for (std::size_t i = 0; i < depth(); ++i) {
+    const std::size_t units = layers_[i]->n_out(), n = parts_of_units(i, units, m, 1, team);
+    if (n == 1) {
+      forward(i, theta, ws, Slice{0, m}, pass);
+    } else {
+      for_each_task(std::min(team, n), n, [&](std::size_t k) {
+        forward(i, theta, ws, Part{units_of_part(k, n, units), {0, m}}, pass);
+      });
+    }
+  }
+}
+
+template <class T>
+void Network<T>::forward_rows(const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> Z,
+                              Matrix<T> buffer, Matrix<T> other, std::size_t team) const {
+  Matrix<const T> input = X;
+  for (std::size_t i = 0; i < depth(); ++i) {
+    const Layer<T>& layer = *layers_[i];
+    const Matrix<T> output = i + 1 == depth() ? Z : buffer.col_range(0, layer.n_out());
+    const Pass<T> pass = in_layer(i, {0, X.rows}, prediction_pass(buffers));
+    const std::size_t n = parts_of_units(i, layer.n_out(), X.rows, 1, team);
+    if (n == 1) {
+      layer.forward_rows(theta + offsets_[i], input, output, pass);
+    } else {
+      for_each_task(std::min(team, n), n, [&](std::size_t k) {
+        const Slice outputs = units_of_part(k, n, layer.n_out());
+        layer.by_units()->forward_rows_outputs(outputs, theta + offsets_[i], input, output, pass);
+      });
+    }
+    input = output;
+    std::swap(buffer, other);
+  }
 }
 
 // With a layer by units below, its D follows while these of its units are in the cache.
@@ -102,13 +159,26 @@ void Network<T>::slope(std::size_t i, Workspace<T>& ws, const Part& part, const 
 }
 
 template <class T>
+bool Network<T>::sooner_by_layers(double flops, std::size_t m, std::size_t pieces, double waiting,
+                                  std::size_t team) const {
+  if (team == 1) return false;
+  const auto members = static_cast<double>(team), in_pieces = static_cast<double>(pieces);
+  const double arithmetic = flops * static_cast<double>(m);
+  const double weights = work_of_byte * sizeof(T) * flops / 2;  // each is read for two operations
+  const double by_tiles = std::ceil(in_pieces / members) * (arithmetic / in_pieces + weights);
+  return (arithmetic + weights) / members + waiting < by_tiles;
+}
+
+template <class T>
 bool Network<T>::shares_layers(std::size_t m, std::size_t team) const {
-  const auto members = static_cast<double>(team), in_runs = static_cast<double>(runs(m, team));
-  const double arithmetic = sweeps_flops() * static_cast<double>(m);
-  const double weights = work_of_byte * sizeof(T) * sweeps_flops() / 2;  // each is read for two operations
-  const double by_tiles = std::ceil(in_runs / members) * (arithmetic / in_runs + weights);
   const double waits = static_cast<double>(2 * depth() + 1);  // more than tiles need
-  return (arithmetic + weights) / members + waits * work_of_a_wait < by_tiles;
+  return sooner_by_layers(sweeps_flops(), m, runs(m, team), waits * work_of_a_wait, team);
+}
+
+template <class T>
+bool Network<T>::shares_layers_forward(std::size_t m, std::size_t pieces, std::size_t team) const {
+  const double waits = static_cast<double>(depth() + 1);
+  return sooner_by_layers(forward_flops_, m, pieces, waits * work_of_a_wait + work_of_waking, team);
 }
 
 #define BACKSWEEP_INSTANTIATE(T)                                                                          \
@@ -119,7 +189,12 @@ bool Network<T>::shares_layers(std::size_t m, std::size_t team) const {
   template void Network<T>::backward_part(std::size_t, std::size_t, const T*, Workspace<T>&, std::size_t, \
                                           std::size_t, const Pass<T>&) const;                             \
   template void Network<T>::slope(std::size_t, Workspace<T>&, const Part&, const Pass<T>&, bool) const;   \
-  template bool Network<T>::shares_layers(std::size_t, std::size_t) const;
+  template void Network<T>::forward(const T*, Workspace<T>&, std::size_t, const Pass<T>&, std::size_t)    \
+      const;                                                                                              \
+  template void Network<T>::forward_rows(const T*, const T*, ConstMatrix<T>, Matrix<T>, Matrix<T>,        \
+                                         Matrix<T>, std::size_t) const;                                   \
+  template bool Network<T>::shares_layers(std::size_t, std::size_t) const;                                \
+  template bool Network<T>::shares_layers_forward(std::size_t, std::size_t, std::size_t) const;
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)
 #undef BACKSWEEP_INSTANTIATE

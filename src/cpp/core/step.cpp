@@ -4,6 +4,7 @@
 
 #include "core/kernels/kernels.hpp"
 #include "core/labels.hpp"
+#include "core/threads.hpp"
 
 namespace backsweep {
 namespace {
@@ -131,7 +132,7 @@ template <class T>
 void Step<T>::gather_piece(std::size_t task, std::size_t team, RowSelection batch) {
   const std::size_t n = pieces_of_features(batch.count, team), k = task % n, at = task / n * widest_vector;
   const RowSelection rows = batch.range(at, std::min(widest_vector, batch.count - at));
-  if (k == 0) gather_targets(rows, at);
+  if (k == 0 && data_.y) gather_targets(rows, at);
   const Matrix<T> Z = workspace_.Z[0].columns(at, rows.count);
   if (n == 1) return check(gather_features(data_.X, rows, data_.standardisation, at, Z));
   const std::size_t begin = Z.rows * k / n, count = Z.rows * (k + 1) / n - begin;
@@ -139,11 +140,17 @@ void Step<T>::gather_piece(std::size_t task, std::size_t team, RowSelection batc
 }
 
 template <class T>
-void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out) {
+void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out, std::size_t team) {
   Workspace<T>& ws = workspace_;
-  check(gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count)));
+  const Matrix<T> Z = ws.Z.front().columns(0, rows.count);
+  if (team == 1) {
+    check(gather_features(data_.X, rows, data_.standardisation, 0, Z));
+  } else {
+    const std::size_t pieces = pieces_of_samples(rows.count) * pieces_of_features(rows.count, team);
+    for_each_task(team, pieces, [&](std::size_t piece) { gather_piece(piece, team, rows); });
+  }
   network_.look(ws, 0, rows.count);
-  network_.forward(theta_, ws, rows.count, prediction_pass(buffers));
+  network_.forward(theta_, ws, rows.count, prediction_pass(buffers), team);
   kernels<T>().transpose(ws.Z.back().view().col_range(0, rows.count), out);
 }
 
@@ -151,7 +158,7 @@ template <class T>
 LossSums Step<T>::evaluate_rows(RowSelection rows, const T* buffers) {
   gather_rows(rows, 0);
   network_.look(workspace_, 0, rows.count);
-  network_.forward(theta_, workspace_, rows.count, prediction_pass(buffers));
+  network_.forward(theta_, workspace_, rows.count, prediction_pass(buffers), 1);
   return network_.loss(workspace_, 0, rows.count, 0, data_.loss_cap);
 }
 

@@ -31,8 +31,9 @@ class Step {
   // Σw over a selection of rows, in their order.
   double weight_sum(RowSelection rows) const;
 
-  // Gathers rows, sweeps them forward in a prediction pass, and puts Z[L] into the rows of out.
-  void forward_rows(RowSelection rows, const T* buffers, Matrix<T> out);
+  // Gathers rows, sweeps them forward in a prediction pass, and puts Z[L] into the rows of out. A team shares
+  // each layer.
+  void forward_rows(RowSelection rows, const T* buffers, Matrix<T> out, std::size_t team = 1);
 
   // The same, for the sums of their loss.
   LossSums evaluate_rows(RowSelection rows, const T* buffers);

@@ -30,7 +30,7 @@ constexpr std::size_t bytes_of_long_row = 4096;
 constexpr std::size_t vectors_worth_a_copy = 4;
 // Where j goes along them each row gives a few entries only.
 constexpr std::size_t bytes_of_row_for_panels = 2049;
-constexpr std::size_t vectors_worth_panels = 8;
+constexpr std::size_t vectors_worth_panels = 3;
 
 // Of more bytes than that C does not stay in the second-level cache from one part of the terms to the next.
 constexpr std::size_t bytes_that_stay = 1u << 19;

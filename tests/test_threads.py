@@ -1,0 +1,69 @@
+"""Any number of threads gives the same bits: which of them does what never shows."""
+
+import backsweep as bs
+import numpy as np
+import pytest
+from checks import TEAMS, assert_same_bits, bits
+from problems import DTYPES, Problem
+
+# 256 rows are several tiles, which a layer of 529,000 weights takes together; the last batch is a part.
+LARGE = Problem((100, 256, 256, 10), 600, "relu")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "problem",
+    [
+        LARGE,
+        LARGE.but(activation="gelu", bias=False, weighted=True),
+        LARGE.but(widths=(37, 301, 129, 3), activation="tanh", loss="mean_squared_error", standardised=True),
+        LARGE.but(widths=(784, 10)),
+        LARGE.but(widths=(37, 1000, 529, 15)),
+        Problem(widths=(20, 64, 64, 2), rows=70),
+    ],
+    ids=lambda problem: "-".join(map(str, problem.widths)) + " weighted" * problem.weighted,
+)
+@pytest.mark.parametrize("clips", [False, True], ids=["", "clip_norm"])
+def test_any_number_of_threads_gives_the_same_bits(problem, dtype, clips):
+    problem = problem.but(dtype=dtype)
+    expected, *others = (
+        bits(
+            problem.network("core"), *problem.data(), n_threads=n,
+            opt=bs.SGD(1e-2, momentum=0.9, clip_norm=0.1) if clips else bs.Adam(),
+        )
+        for n in TEAMS
+    )  # fmt: skip
+    for other in others:
+        assert_same_bits(other, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [3, 70, 150])
+def test_any_number_of_threads_of_which_there_are_more_than_tiles(rows, dtype):
+    """So they share each layer: every kind of layer, each above and below layers that fall into units."""
+    kinds = [bs.BatchNorm("relu"), bs.Dense(400, "gelu"), bs.LayerNorm("silu"), bs.Dense(380, "relu"), bs.Dropout(0.3)]
+    X, y, w = Problem((300, 9), 2 * rows + 3, weighted=True).but(dtype=dtype).data()
+
+    def trained(n_threads):
+        net = bs.Network([300, *kinds, 350, bs.Dense(360, "tanh", bias=False), *kinds[:1], 9], dtype=dtype, seed=0)
+        _, passed = net.loss_and_gradients(X, y, sample_weight=w, training=True, dX=True, n_threads=n_threads)
+        results = bits(net, X, y, w, n_threads=n_threads, batch_size=rows, epochs=2)
+        return [*results, passed.dtheta, passed.dX, net.buffers]
+
+    expected = trained(1)
+    for n in (2, 5, 16):
+        assert_same_bits(trained(n), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_any_number_of_threads_that_share_the_layers_of_a_prediction(activation, dtype):
+    """Of few rows and wide layers, down to one row of more weights than one thread should read."""
+    net = bs.Network([100, 2000, 2500, 2], activation=activation, dtype=dtype, seed=0)
+    X, *_ = Problem((100, 2), 600, dtype=dtype).data()
+    X[:, ::3] = 0
+    for m in (1, 4, 5, 40, 100, 300, 600):
+        expected = net.forward(X[:m], n_threads=1)
+        for n in (2, 5, 16, None):
+            np.testing.assert_array_equal(net.forward(X[:m], n_threads=n), expected)
+        np.testing.assert_array_equal(net.forward(X[:m].astype("float64"), n_threads=5), expected)
