@@ -84,9 +84,14 @@ bool forward(const Network<T>& network, const T* theta, const T* buffers, const 
   const std::size_t most = team_size(forward_work(network, X.rows), count * most_parts(network), n_threads);
   if (count < most && network.shares_layers_forward(X.rows, count, most)) {
     Step<T> step(network, theta, data, rows, Network<T>::Purpose::inference);
-    for (std::size_t i = 0; i < count; ++i) {
-      step.forward_rows(piece(i), buffers, out.row_range(i * rows, piece(i).count), most);
-    }
+    PhasedTasks phases(most);
+    run_team(most, [&, rows = rows, count = count](Member member) {
+      std::size_t phase = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        const Matrix<T> Z = out.row_range(i * rows, piece(i).count);
+        step.forward_rows(piece(i), buffers, Z, member, phases, phase);
+      }
+    });
     return step.input_valid();
   }
   const std::size_t threads = std::min(count, most);

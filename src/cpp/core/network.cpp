@@ -147,6 +147,11 @@ void Network<T>::forward(const T* theta, Workspace<T>& ws, const Run& run, std::
 }
 
 template <class T>
+void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass) const {
+  for (std::size_t i = 0; i < depth(); ++i) forward(i, theta, ws, Slice{0, m}, pass);
+}
+
+template <class T>
 LossSums Network<T>::loss(Workspace<T>& ws, std::size_t begin, std::size_t count, double scale,
                           T loss_cap) const {
   const Matrix<T> Z = ws.Z[depth()].view().col_range(begin, count);

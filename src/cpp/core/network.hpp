@@ -109,8 +109,13 @@ class Network {
   void forward(const T* theta, Workspace<T>& ws, const Run& run, std::size_t m, const Pass<T>& pass,
                Slice layers) const;
 
-  // Z[0] → Z[L] on the first m samples of the workspace at once. A team shares each layer.
-  void forward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass, std::size_t team) const;
+  // Z[0] → Z[L] on the first m samples of the workspace at once.
+  void forward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass) const;
+
+  // The same of layer i alone, by its outputs.
+  std::size_t output_parts(std::size_t i, std::size_t m, std::size_t team) const;
+  void forward_outputs(std::size_t i, std::size_t part, const T* theta, Workspace<T>& ws, std::size_t m,
+                       std::size_t team, const Pass<T>& pass) const;
 
   // A prediction pass for a few samples, one to a row of X and Z. The buffers hold a row of any layer for
   // each of them. A team shares each layer.

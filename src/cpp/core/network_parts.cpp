@@ -96,40 +96,45 @@ void Network<T>::forward(std::size_t i, const T* theta, Workspace<T>& ws, const 
 }
 
 template <class T>
-void Network<T>::forward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass,
-                         std::size_t team) const {
-  for (std::size_t i = 0; i < depth(); ++i) {
-    const std::size_t units = layers_[i]->n_out(), n = parts_of_units(i, units, m, 1, team);
-    if (n == 1) {
-      forward(i, theta, ws, Slice{0, m}, pass);
-    } else {
-      for_each_task(std::min(team, n), n, [&](std::size_t k) {
-        forward(i, theta, ws, Part{units_of_part(k, n, units), {0, m}}, pass);
-      });
-    }
-  }
+std::size_t Network<T>::output_parts(std::size_t i, std::size_t m, std::size_t team) const {
+  return parts_of_units(i, layers_[i]->n_out(), m, 1, team);
+}
+
+template <class T>
+void Network<T>::forward_outputs(std::size_t i, std::size_t index, const T* theta, Workspace<T>& ws,
+                                 std::size_t m, std::size_t team, const Pass<T>& pass) const {
+  const Slice outputs = units_of_part(index, output_parts(i, m, team), layers_[i]->n_out());
+  forward(i, theta, ws, Part{outputs, {0, m}}, pass);
 }
 
 template <class T>
 void Network<T>::forward_rows(const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> Z,
                               Matrix<T> buffer, Matrix<T> other, std::size_t team) const {
-  Matrix<const T> input = X;
-  for (std::size_t i = 0; i < depth(); ++i) {
-    const Layer<T>& layer = *layers_[i];
-    const Matrix<T> output = i + 1 == depth() ? Z : buffer.col_range(0, layer.n_out());
-    const Pass<T> pass = in_layer(i, {0, X.rows}, prediction_pass(buffers));
-    const std::size_t n = parts_of_units(i, layer.n_out(), X.rows, 1, team);
-    if (n == 1) {
-      layer.forward_rows(theta + offsets_[i], input, output, pass);
-    } else {
-      for_each_task(std::min(team, n), n, [&](std::size_t k) {
-        const Slice outputs = units_of_part(k, n, layer.n_out());
-        layer.by_units()->forward_rows_outputs(outputs, theta + offsets_[i], input, output, pass);
+  const auto each_layer = [&](std::size_t members, const auto& share) {
+    Matrix<const T> input = X;
+    Matrix<T> here = buffer, there = other;
+    for (std::size_t i = 0; i < depth(); ++i) {
+      const Layer<T>& layer = *layers_[i];
+      const Matrix<T> output = i + 1 == depth() ? Z : here.col_range(0, layer.n_out());
+      const Pass<T> pass = in_layer(i, {0, X.rows}, prediction_pass(buffers));
+      const std::size_t n = output_parts(i, X.rows, members);
+      share(i, n, [&](std::size_t k) {
+        if (n == 1) return layer.forward_rows(theta + offsets_[i], input, output, pass);
+        layer.by_units()->forward_rows_outputs(units_of_part(k, n, layer.n_out()), theta + offsets_[i], input,
+                                               output, pass);
       });
+      input = output;
+      std::swap(here, there);
     }
-    input = output;
-    std::swap(buffer, other);
+  };
+  if (team == 1) {
+    return run_team(1, [&](Member) { each_layer(1, [](std::size_t, std::size_t, const auto& f) { f(0); }); });
   }
+  PhasedTasks layers(team);
+  run_team(team, [&](Member member) {
+    each_layer(member.team,
+               [&](std::size_t i, std::size_t n, const auto& f) { layers.each(member, i, n, f); });
+  });
 }
 
 // With a layer by units below, its D follows while these of its units are in the cache.
@@ -177,23 +182,24 @@ bool Network<T>::shares_layers(std::size_t m, std::size_t team) const {
 
 template <class T>
 bool Network<T>::shares_layers_forward(std::size_t m, std::size_t pieces, std::size_t team) const {
-  const double waits = static_cast<double>(depth() + 1);
+  const double waits = static_cast<double>(pieces * (depth() + 3));
   return sooner_by_layers(forward_flops_, m, pieces, waits * work_of_a_wait + work_of_waking, team);
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                          \
-  template std::size_t Network<T>::forward_parts(std::size_t, std::size_t, std::size_t) const;            \
-  template std::size_t Network<T>::backward_parts(std::size_t, std::size_t, std::size_t) const;           \
-  template void Network<T>::forward_part(std::size_t, std::size_t, const T*, Workspace<T>&, std::size_t,  \
-                                         std::size_t, const Pass<T>&) const;                              \
-  template void Network<T>::backward_part(std::size_t, std::size_t, const T*, Workspace<T>&, std::size_t, \
-                                          std::size_t, const Pass<T>&) const;                             \
-  template void Network<T>::slope(std::size_t, Workspace<T>&, const Part&, const Pass<T>&, bool) const;   \
-  template void Network<T>::forward(const T*, Workspace<T>&, std::size_t, const Pass<T>&, std::size_t)    \
-      const;                                                                                              \
-  template void Network<T>::forward_rows(const T*, const T*, ConstMatrix<T>, Matrix<T>, Matrix<T>,        \
-                                         Matrix<T>, std::size_t) const;                                   \
-  template bool Network<T>::shares_layers(std::size_t, std::size_t) const;                                \
+#define BACKSWEEP_INSTANTIATE(T)                                                                            \
+  template std::size_t Network<T>::forward_parts(std::size_t, std::size_t, std::size_t) const;              \
+  template std::size_t Network<T>::backward_parts(std::size_t, std::size_t, std::size_t) const;             \
+  template void Network<T>::forward_part(std::size_t, std::size_t, const T*, Workspace<T>&, std::size_t,    \
+                                         std::size_t, const Pass<T>&) const;                                \
+  template void Network<T>::backward_part(std::size_t, std::size_t, const T*, Workspace<T>&, std::size_t,   \
+                                          std::size_t, const Pass<T>&) const;                               \
+  template void Network<T>::slope(std::size_t, Workspace<T>&, const Part&, const Pass<T>&, bool) const;     \
+  template std::size_t Network<T>::output_parts(std::size_t, std::size_t, std::size_t) const;               \
+  template void Network<T>::forward_outputs(std::size_t, std::size_t, const T*, Workspace<T>&, std::size_t, \
+                                            std::size_t, const Pass<T>&) const;                             \
+  template void Network<T>::forward_rows(const T*, const T*, ConstMatrix<T>, Matrix<T>, Matrix<T>,          \
+                                         Matrix<T>, std::size_t) const;                                     \
+  template bool Network<T>::shares_layers(std::size_t, std::size_t) const;                                  \
   template bool Network<T>::shares_layers_forward(std::size_t, std::size_t, std::size_t) const;
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

@@ -4,7 +4,6 @@
 
 #include "core/kernels/kernels.hpp"
 #include "core/labels.hpp"
-#include "core/threads.hpp"
 
 namespace backsweep {
 namespace {
@@ -129,6 +128,11 @@ std::size_t Step<T>::pieces_of_features(std::size_t batch_rows, std::size_t team
 }
 
 template <class T>
+std::size_t Step<T>::gather_pieces(std::size_t batch_rows, std::size_t team) const {
+  return pieces_of_samples(batch_rows) * pieces_of_features(batch_rows, team);
+}
+
+template <class T>
 void Step<T>::gather_piece(std::size_t task, std::size_t team, RowSelection batch) {
   const std::size_t n = pieces_of_features(batch.count, team), k = task % n, at = task / n * widest_vector;
   const RowSelection rows = batch.range(at, std::min(widest_vector, batch.count - at));
@@ -140,25 +144,38 @@ void Step<T>::gather_piece(std::size_t task, std::size_t team, RowSelection batc
 }
 
 template <class T>
-void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out, std::size_t team) {
+void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out) {
   Workspace<T>& ws = workspace_;
-  const Matrix<T> Z = ws.Z.front().columns(0, rows.count);
-  if (team == 1) {
-    check(gather_features(data_.X, rows, data_.standardisation, 0, Z));
-  } else {
-    const std::size_t pieces = pieces_of_samples(rows.count) * pieces_of_features(rows.count, team);
-    for_each_task(team, pieces, [&](std::size_t piece) { gather_piece(piece, team, rows); });
-  }
+  check(gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count)));
   network_.look(ws, 0, rows.count);
-  network_.forward(theta_, ws, rows.count, prediction_pass(buffers), team);
+  network_.forward(theta_, ws, rows.count, prediction_pass(buffers));
   kernels<T>().transpose(ws.Z.back().view().col_range(0, rows.count), out);
+}
+
+template <class T>
+void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out, Member member,
+                           PhasedTasks& phases, std::size_t& phase) {
+  Workspace<T>& ws = workspace_;
+  const std::size_t m = rows.count, team = member.team;
+  const auto share = [&](std::size_t n, const auto& f) { phases.each(member, phase++, n, f); };
+  share(gather_pieces(m, team), [&](std::size_t piece) { gather_piece(piece, team, rows); });
+  share(network_.omits_zeros(), [&](std::size_t) { network_.look(ws, 0, m); });
+  for (std::size_t i = 0; i < network_.depth(); ++i) {
+    share(network_.output_parts(i, m, team), [&](std::size_t part) {
+      network_.forward_outputs(i, part, theta_, ws, m, team, prediction_pass(buffers));
+    });
+  }
+  share(pieces_of_samples(m), [&](std::size_t piece) {
+    const std::size_t begin = piece * widest_vector, count = std::min(widest_vector, m - begin);
+    kernels<T>().transpose(ws.Z.back().view().col_range(begin, count), out.row_range(begin, count));
+  });
 }
 
 template <class T>
 LossSums Step<T>::evaluate_rows(RowSelection rows, const T* buffers) {
   gather_rows(rows, 0);
   network_.look(workspace_, 0, rows.count);
-  network_.forward(theta_, workspace_, rows.count, prediction_pass(buffers), 1);
+  network_.forward(theta_, workspace_, rows.count, prediction_pass(buffers));
   return network_.loss(workspace_, 0, rows.count, 0, data_.loss_cap);
 }
 
@@ -174,7 +191,7 @@ std::size_t Step<T>::tasks(Phase phase, std::size_t batch_rows, std::size_t team
     case Work::sweep:
       return network_.runs(batch_rows, team);
     case Work::gather:
-      return pieces_of_samples(batch_rows) * pieces_of_features(batch_rows, team);
+      return gather_pieces(batch_rows, team);
     case Work::forward:
       return network_.forward_parts(phase.index, batch_rows, team);
     case Work::backward:

@@ -8,6 +8,7 @@
 
 #include "core/phases.hpp"
 #include "core/source.hpp"
+#include "core/threads.hpp"
 
 namespace backsweep {
 
@@ -31,9 +32,12 @@ class Step {
   // Σw over a selection of rows, in their order.
   double weight_sum(RowSelection rows) const;
 
-  // Gathers rows, sweeps them forward in a prediction pass, and puts Z[L] into the rows of out. A team shares
-  // each layer.
-  void forward_rows(RowSelection rows, const T* buffers, Matrix<T> out, std::size_t team = 1);
+  // Gathers rows, sweeps them forward in a prediction pass, and puts Z[L] into the rows of out.
+  void forward_rows(RowSelection rows, const T* buffers, Matrix<T> out);
+
+  // The same, to be called by every member of a team: it shares each layer. `phase` counts on.
+  void forward_rows(RowSelection rows, const T* buffers, Matrix<T> out, Member member, PhasedTasks& phases,
+                    std::size_t& phase);
 
   // The same, for the sums of their loss.
   LossSums evaluate_rows(RowSelection rows, const T* buffers);
@@ -84,6 +88,7 @@ class Step {
   void gather_rows(RowSelection rows, std::size_t at);
   void gather_targets(RowSelection rows, std::size_t at);
   std::size_t pieces_of_features(std::size_t batch_rows, std::size_t team) const;
+  std::size_t gather_pieces(std::size_t batch_rows, std::size_t team) const;
   void gather_piece(std::size_t task, std::size_t team, RowSelection batch);
   bool gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
                        std::size_t by_way_of, Matrix<T> out);

@@ -21,8 +21,10 @@
 namespace backsweep {
 namespace {
 
-// With less work than this a member costs more than it brings: about the time of two barriers.
-constexpr double flops_of_member = 1e6;
+// Below this much work a second thread costs more than it brings: about the time of two barriers. With more
+// the team is as large as can be, since OpenMP ends threads that a smaller one leaves out, and starts them
+// again for the next.
+constexpr double flops_worth_a_team = 2e6;
 constexpr std::size_t most_threads = 256;
 constexpr int spins_before_yielding = 4000;
 
@@ -124,8 +126,7 @@ void set_num_threads(std::size_t n) { chosen_threads.store(std::min(n, most_thre
 
 std::size_t team_size(double flops, std::size_t tasks, std::size_t requested) {
   if (forked_after_team.load()) return 1;
-  const double worth = std::min(flops / flops_of_member, static_cast<double>(most_threads));
-  const std::size_t automatic = std::min(num_threads(), static_cast<std::size_t>(worth));
+  const std::size_t automatic = flops < flops_worth_a_team ? 1 : num_threads();
   return std::clamp<std::size_t>(requested == 0 ? automatic : requested, 1,
                                  std::clamp<std::size_t>(tasks, 1, most_threads));
 }

@@ -17,9 +17,9 @@ std::size_t num_threads();
 // n = 0 returns to the automatic choice.
 void set_num_threads(std::size_t n);
 
-// The threads for some work: requested (0: one for each million operations, up to num_threads()), but never
-// more than there are tasks, and one in a forked child whose parent has run a team: its threads did not
-// survive the fork.
+// The threads for some work: requested (0: num_threads(), or one where the work is too small to share), but
+// never more than there are tasks, and one in a forked child whose parent has run a team: its threads did
+// not survive the fork.
 std::size_t team_size(double flops, std::size_t tasks, std::size_t requested);
 
 // Chooses among a team, half of it, a quarter, ..., and one thread by what they achieve. Where other
@@ -112,6 +112,25 @@ class Tasks {
   };
 
   std::vector<Claimed> claimed_;
+};
+
+// Work that a team does in phases: each is shared, and the team waits before the next. Members count the
+// phases from 0 for themselves, and all the same.
+class PhasedTasks {
+ public:
+  explicit PhasedTasks(std::size_t members) : turns_{Tasks(members), Tasks(members)} {}
+
+  template <class F>
+  void each(Member member, std::size_t phase, std::size_t n, const F& f) {
+    Tasks& tasks = turns_[phase % 2];  // while these are put back, the next phase claims from the others
+    tasks.each(member, n, f);
+    barrier_.wait(member.team);
+    tasks.restart(member);
+  }
+
+ private:
+  Barrier barrier_;
+  Tasks turns_[2];
 };
 
 // Runs body(member) on a team of up to n threads and returns when all have. The body must not throw.

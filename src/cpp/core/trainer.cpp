@@ -112,7 +112,8 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
   std::atomic<bool> stop{false};
   Barrier barrier;
   const std::size_t members = chooser_.next();
-  Tasks turns[2]{Tasks(members), Tasks(members)}, blocks(members), updates(members);
+  PhasedTasks sweeps(members);
+  Tasks blocks(members), updates(members);
 
   run_team(members, [&](Member member) {
     const bool leads = member.index == 0;
@@ -122,16 +123,11 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       const double scale = weight > 0 ? 1 / weight : 0;
       const auto pass = training_pass<T>(draws.after(s), buffers_);
 
-      // The two sweeps. One phase claims from one set of counters, the next from the other: they are put back
-      // in between.
-      std::size_t turn = 0;
+      std::size_t n = 0;
       for (const Phase phase : step_.phases(rows.count, member.team)) {
-        Tasks& tasks = turns[turn++ % 2];
-        tasks.each(member, step_.tasks(phase, rows.count, member.team), [&](std::size_t task) {
+        sweeps.each(member, n++, step_.tasks(phase, rows.count, member.team), [&](std::size_t task) {
           step_.perform(phase, task, member.team, rows, objective_.loss_factor * scale, pass);
         });
-        barrier.wait(member.team);
-        tasks.restart(member);
       }
 
       // Every member adds the same numbers in the same order, so all agree whether to go on.
