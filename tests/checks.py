@@ -8,7 +8,7 @@ import tolerances
 from problems import IMPLEMENTATIONS, function_calls, optimizer
 from tolerances import FORMULA, assert_close, gamma
 
-TEAMS = [1, 2, 3, 16, None]  # of threads; None: as many as the work is worth
+TEAMS = [1, 2, 3, 8, 16, None]  # of threads; None: as many as the work is worth
 
 
 def check_function(name, shape, dtype):

@@ -86,7 +86,7 @@ py::object network_forward_few(const Network<T>& network, const Array<T>& theta,
   const T* theta_data = parameters(network, theta);
   const T* buffer_data = buffers_of(network, buffers);
   auto Z = new_matrix<T>(view.rows, network.n_out());
-  forward_few<T>(network, theta_data, buffer_data, view, writable(Z));
+  forward_few<T>(network, theta_data, buffer_data, view, writable(Z), 1);
   return Z;
 }
 

@@ -9,7 +9,7 @@ namespace backsweep {
 // out (m, n_out) = Z[L] of at most few_samples rows.
 template <class T>
 void forward_few(const Network<T>& network, const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> out,
-                 std::size_t n_threads = 0);
+                 std::size_t n_threads);
 
 // out (m, n_out) = Z[L] for every row of X, tile by tile: memory does not grow with m. False if a row is not
 // finite.

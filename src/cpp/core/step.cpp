@@ -32,10 +32,12 @@ Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, st
       theta_(theta),
       data_(data),
       training_(purpose == Network<T>::Purpose::training),
-      by_tiles_(phases_by_tiles(network, training_)),
-      by_layers_(phases_by_layers(network, training_, with_dX)),
       workspace_(network.workspace(batch_rows, purpose, with_dX)) {
-  if (purpose != Network<T>::Purpose::inference) blocks_ = network.gradient_blocks(batch_rows);
+  if (purpose != Network<T>::Purpose::inference) {
+    by_tiles_ = phases_by_tiles(network, training_);
+    by_layers_ = phases_by_layers(network, training_, with_dX);
+    blocks_ = network.gradient_blocks(batch_rows);
+  }
   if (data.labels) {
     workspace_.labels.resize(batch_rows);
   } else {

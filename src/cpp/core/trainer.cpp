@@ -123,6 +123,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       const double scale = weight > 0 ? 1 / weight : 0;
       const auto pass = training_pass<T>(draws.after(s), buffers_);
 
+      // The two sweeps.
       std::size_t n = 0;
       for (const Phase phase : step_.phases(rows.count, member.team)) {
         sweeps.each(member, n++, step_.tasks(phase, rows.count, member.team), [&](std::size_t task) {
