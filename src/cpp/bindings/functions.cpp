@@ -118,7 +118,7 @@ Matrix<const T> batch(const Array<T>& Z) {
 // A = γ Ẑ + β, by either normalisation.
 template <class T>
 Array<T> normalised(const Matrix<const T>& Z, const Array<T>& gamma, const Array<T>& beta,
-                    void (*normalise)(ConstMatrix<T>, const T*, const T*, Matrix<T>)) {
+                    decltype(&functional::layer_norm<T>) normalise) {
   const T* gamma_data = vector(gamma, "gamma", Z.cols);
   const T* beta_data = vector(beta, "beta", Z.cols);
   auto A = new_matrix<T>(Z.rows, Z.cols);
@@ -130,8 +130,7 @@ Array<T> normalised(const Matrix<const T>& Z, const Array<T>& gamma, const Array
 
 template <class T>
 py::tuple normalised_gradients(const Array<T>& D, const Matrix<const T>& Z, const Array<T>& gamma,
-                               void (*backward)(ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, T*,
-                                                T*)) {
+                               decltype(&functional::layer_norm_backward<T>) backward) {
   const auto D_view = matrix(D, "D", Z.rows, Z.cols);
   const T* gamma_data = vector(gamma, "gamma", Z.cols);
   auto G = new_matrix<T>(Z.rows, Z.cols);

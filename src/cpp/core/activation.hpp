@@ -22,10 +22,11 @@ constexpr bool needs_preactivation(Activation sigma) {
 
 // Z = σ(A). Z may be A.
 template <class T>
-void activation_forward(Activation sigma, ConstMatrix<T> A, Matrix<T> Z);
+void activation_forward(Activation sigma, const ConstMatrix<T>& A, const Matrix<T>& Z);
 
 // D = G ∘ σ', with σ' taken from A where needs_preactivation(sigma), else from Z. D may be G.
 template <class T>
-void activation_backward(Activation sigma, ConstMatrix<T> G, ConstMatrix<T> A, ConstMatrix<T> Z, Matrix<T> D);
+void activation_backward(Activation sigma, const ConstMatrix<T>& G, const ConstMatrix<T>& A,
+                         const ConstMatrix<T>& Z, const Matrix<T>& D);
 
 }  // namespace backsweep

@@ -24,8 +24,8 @@ Slice BatchNorm<T>::features(std::size_t task) const {
 }
 
 template <class T>
-void BatchNorm<T>::forward_batch(std::size_t task, const T* theta, ConstMatrix<T> Z, Matrix<T> A,
-                                 Matrix<T> Z_next, T* statistics) const {
+void BatchNorm<T>::forward_batch(std::size_t task, const T* theta, const ConstMatrix<T>& Z,
+                                 const Matrix<T>& A, const Matrix<T>& Z_next, T* statistics) const {
   const Slice own = features(task);
   const std::size_t j = own.begin, n = own.size();
   T *mean = statistics + j, *variance = statistics + n_ + j;
@@ -38,8 +38,9 @@ void BatchNorm<T>::forward_batch(std::size_t task, const T* theta, ConstMatrix<T
 }
 
 template <class T>
-void BatchNorm<T>::backward_batch(std::size_t task, const T* theta, const T* statistics, Matrix<T> A,
-                                  ConstMatrix<T> Z_next, Matrix<T> G_next, T* sums, Matrix<T> G) const {
+void BatchNorm<T>::backward_batch(std::size_t task, const T* theta, const T* statistics, const Matrix<T>& A,
+                                  const ConstMatrix<T>& Z_next, const Matrix<T>& G_next, T* sums,
+                                  const Matrix<T>& G) const {
   const Slice own = features(task);
   const std::size_t j = own.begin, n = own.size();
   const Matrix<T> D = G_next.row_range(j, n);
@@ -61,8 +62,8 @@ void BatchNorm<T>::remember(const T* statistics, std::size_t m, T* buffers) cons
 }
 
 template <class T>
-void BatchNorm<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-                           const Pass<T>& pass) const {
+void BatchNorm<T>::forward(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A,
+                           const Matrix<T>& Z_next, const Pass<T>& pass) const {
   const Matrix<T> sum = preactivation(A) ? preactivation(A) : Z_next;  // in place where σ' does not need A
   kernels<T>().batch_norm_forward(Z, pass.buffers, pass.buffers + n_, epsilon, gamma(theta), beta(theta),
                                   A ? A.row_range(0, n_) : A, sum);
@@ -70,7 +71,7 @@ void BatchNorm<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix
 }
 
 template <class T>
-void BatchNorm<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next,
+void BatchNorm<T>::forward_rows(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& Z_next,
                                 const Pass<T>& pass) const {
   const T *mean = pass.buffers, *variance = pass.buffers + n_;
   for (std::size_t i = 0; i < Z.rows; ++i) {
@@ -83,8 +84,9 @@ void BatchNorm<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_ne
 }
 
 template <class T>
-void BatchNorm<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
-                            Matrix<T> D_rows, Matrix<T> G, const Pass<T>& pass) const {
+void BatchNorm<T>::backward(const T* theta, const Matrix<T>& A, const ConstMatrix<T>& Z_next,
+                            const Matrix<T>& G_next, const Matrix<T>& D_rows, const Matrix<T>& G,
+                            const Pass<T>& pass) const {
   const Matrix<T> D = G_next, Zhat = A.row_range(0, n_);
   const std::size_t m = D_rows.rows;
   activation_backward<T>(sigma_, G_next, preactivation(A), Z_next, D);
@@ -96,11 +98,11 @@ void BatchNorm<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, 
 // dγ and dβ lie as their terms do: the row of ones adds them up, over the samples or over the one row of sums
 // that a training pass leaves.
 template <class T>
-void BatchNorm<T>::gradient(Slice, ConstMatrix<T> Z, const Occupied&, ConstMatrix<T>, ConstMatrix<T> D_rows,
-                            T* dtheta_block, const Ahead<T>& ahead) const {
+void BatchNorm<T>::gradient(Slice, const ConstMatrix<T>& Z, const Occupied&, const ConstMatrix<T>&,
+                            const ConstMatrix<T>& D_rows, T* dtheta_block, const Ahead<T>& ahead) const {
   const Matrix<T> sums{dtheta_block, 1, parameters(), parameters()};
   ProductOptions<T> options;
-  options.ahead = ahead;
+  options.ahead = &ahead;
   kernels<T>().product(true, Z.row_range(n_, 1), D_rows, nullptr, sums, options);
 }
 

@@ -29,25 +29,27 @@ class BatchNorm final : public Layer<T>, public WholeBatch<T> {
   double flops() const override { return 8.0 * static_cast<double>(n_); }
 
   // Of a prediction pass.
-  void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+  void forward(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A, const Matrix<T>& Z_next,
                const Pass<T>& pass) const override;
-  void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>& pass) const override;
-  void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
-                Matrix<T> G, const Pass<T>& pass) const override;
+  void forward_rows(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& Z_next,
+                    const Pass<T>& pass) const override;
+  void backward(const T* theta, const Matrix<T>& A, const ConstMatrix<T>& Z_next, const Matrix<T>& G_next,
+                const Matrix<T>& D_rows, const Matrix<T>& G, const Pass<T>& pass) const override;
 
   // Of a training pass.
   const WholeBatch<T>* whole_batch() const override { return this; }
   std::size_t tasks() const override;
   std::size_t statistics() const override { return 2 * n_; }
-  void forward_batch(std::size_t task, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-                     T* statistics) const override;
-  void backward_batch(std::size_t task, const T* theta, const T* statistics, Matrix<T> A,
-                      ConstMatrix<T> Z_next, Matrix<T> G_next, T* sums, Matrix<T> G) const override;
+  void forward_batch(std::size_t task, const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A,
+                     const Matrix<T>& Z_next, T* statistics) const override;
+  void backward_batch(std::size_t task, const T* theta, const T* statistics, const Matrix<T>& A,
+                      const ConstMatrix<T>& Z_next, const Matrix<T>& G_next, T* sums,
+                      const Matrix<T>& G) const override;
   void remember(const T* statistics, std::size_t m, T* buffers) const override;
 
   std::vector<Slice> gradient_blocks(std::size_t) const override { return {{0, parameters()}}; }
-  void gradient(Slice block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
-                ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
+  void gradient(Slice block, const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D,
+                const ConstMatrix<T>& D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
 
  private:
   static constexpr T epsilon = static_cast<T>(batch_norm_epsilon);
@@ -55,7 +57,7 @@ class BatchNorm final : public Layer<T>, public WholeBatch<T> {
   Slice features(std::size_t task) const;
   const T* gamma(const T* theta) const { return theta; }
   const T* beta(const T* theta) const { return theta + n_; }
-  Matrix<T> preactivation(Matrix<T> A) const {
+  Matrix<T> preactivation(const Matrix<T>& A) const {
     return A && needs_preactivation(sigma_) ? A.row_range(n_, n_) : Matrix<T>{};
   }
 

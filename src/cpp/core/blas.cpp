@@ -42,21 +42,21 @@ void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const dou
 }  // namespace
 
 template <class T>
-void product(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> C) {
+void product(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const Matrix<T>& C) {
   assert(A.cols == B.rows && C.rows == A.rows && C.cols == B.cols);
   gemm(CblasNoTrans, CblasNoTrans, as_int(C.rows), as_int(C.cols), as_int(A.cols), A.data, leading(A), B.data,
        leading(B), C.data, leading(C));
 }
 
 template <class T>
-void product_transposed_left(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> C) {
+void product_transposed_left(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const Matrix<T>& C) {
   assert(A.rows == B.rows && C.rows == A.cols && C.cols == B.cols);
   gemm(CblasTrans, CblasNoTrans, as_int(C.rows), as_int(C.cols), as_int(A.rows), A.data, leading(A), B.data,
        leading(B), C.data, leading(C));
 }
 
 template <class T>
-void product_transposed_right(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> C) {
+void product_transposed_right(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const Matrix<T>& C) {
   assert(A.cols == B.cols && C.rows == A.rows && C.cols == B.rows);
   gemm(CblasNoTrans, CblasTrans, as_int(C.rows), as_int(C.cols), as_int(A.cols), A.data, leading(A), B.data,
        leading(B), C.data, leading(C));
@@ -80,10 +80,10 @@ void use_one_thread() {
 #endif
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                       \
-  template void product<T>(ConstMatrix<T>, ConstMatrix<T>, Matrix<T>);                 \
-  template void product_transposed_left<T>(ConstMatrix<T>, ConstMatrix<T>, Matrix<T>); \
-  template void product_transposed_right<T>(ConstMatrix<T>, ConstMatrix<T>, Matrix<T>);
+#define BACKSWEEP_INSTANTIATE(T)                                                                            \
+  template void product<T>(const ConstMatrix<T>&, const ConstMatrix<T>&, const Matrix<T>&);                 \
+  template void product_transposed_left<T>(const ConstMatrix<T>&, const ConstMatrix<T>&, const Matrix<T>&); \
+  template void product_transposed_right<T>(const ConstMatrix<T>&, const ConstMatrix<T>&, const Matrix<T>&);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)
 #undef BACKSWEEP_INSTANTIATE

@@ -9,15 +9,15 @@ namespace backsweep::blas {
 
 // C(m, n) = A(m, k) B(k, n)
 template <class T>
-void product(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> C);
+void product(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const Matrix<T>& C);
 
 // C(m, n) = A(k, m)ᵀ B(k, n)
 template <class T>
-void product_transposed_left(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> C);
+void product_transposed_left(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const Matrix<T>& C);
 
 // C(m, n) = A(m, k) B(n, k)ᵀ
 template <class T>
-void product_transposed_right(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> C);
+void product_transposed_right(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const Matrix<T>& C);
 
 // Which library computes the products, in its own words.
 std::string description();

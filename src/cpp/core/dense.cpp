@@ -43,15 +43,15 @@ constexpr std::size_t features_at_a_time = 96;
 
 // The rows of some units, of a matrix that there may not be.
 template <class T>
-Matrix<T> units(Matrix<T> M, Slice units) {
+Matrix<T> units(const Matrix<T>& M, Slice units) {
   return M ? M.row_range(units.begin, units.size()) : M;
 }
 
 }  // namespace
 
 template <class T>
-void dense_forward(Activation sigma, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> W, const T* b,
-                   Matrix<T> A, Matrix<T> Z_next) {
+void dense_forward(Activation sigma, const ConstMatrix<T>& Z, const Occupied& occupied,
+                   const ConstMatrix<T>& W, const T* b, const Matrix<T>& A, const Matrix<T>& Z_next) {
   const Matrix<T> sum = A ? A : Z_next;  // in place where σ' does not need A
   ProductOptions<T> options;
   options.relu = sigma == Activation::relu && !A;  // while it is in registers
@@ -61,21 +61,23 @@ void dense_forward(Activation sigma, ConstMatrix<T> Z, const Occupied& occupied,
 }
 
 template <class T>
-void dense_backward(ConstMatrix<T> W, ConstMatrix<T> D, Matrix<T> G, const T* gate) {
+void dense_backward(const ConstMatrix<T>& W, const ConstMatrix<T>& D, const Matrix<T>& G, const T* gate) {
   ProductOptions<T> options;
   options.gate = gate;
   kernels<T>().product(true, W, D, nullptr, G, options);
 }
 
 template <class T>
-void dense_gradient(ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows, Matrix<T> dW,
-                    const Ahead<T>& ahead) {
+void dense_gradient(const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D_rows,
+                    const Matrix<T>& dW, const Ahead<T>& ahead) {
   ProductOptions<T> options;
-  options.ahead = ahead;
+  options.ahead = &ahead;
   if (!occupied) return kernels<T>().product(true, Z, D_rows, nullptr, dW, options);
   // The rows of dW whose feature some sample has, side by side; then each goes to its place, the last first,
   // and the others are zero.
   std::uint32_t rows[features_at_a_time];
+  Ahead<T> of_part = ahead;
+  options.ahead = &of_part;
   for (std::size_t begin = 0; begin < Z.rows; begin += features_at_a_time) {
     const Matrix<T> part = dW.row_range(begin, std::min(features_at_a_time, Z.rows - begin));
     std::size_t found = 0;
@@ -93,8 +95,8 @@ void dense_gradient(ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D
         std::copy_n(part.row(found), part.cols, part.row(j));
       }
     }
-    for (std::size_t i = 0; i < options.ahead.companions.count; ++i) {
-      options.ahead.companions.first_entries[i] += features_at_a_time * dW.stride;
+    for (std::size_t i = 0; i < of_part.companions.count; ++i) {
+      of_part.companions.first_entries[i] += features_at_a_time * dW.stride;
     }
   }
 }
@@ -118,14 +120,14 @@ bool Dense<T>::omits_zeros() const {
 }
 
 template <class T>
-void Dense<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+void Dense<T>::forward(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A, const Matrix<T>& Z_next,
                        const Pass<T>& pass) const {
   forward_outputs({0, n_out_}, theta, Z, A, Z_next, pass);
 }
 
 template <class T>
-void Dense<T>::forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-                               const Pass<T>& pass) const {
+void Dense<T>::forward_outputs(Slice outputs, const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A,
+                               const Matrix<T>& Z_next, const Pass<T>& pass) const {
   const ConstMatrix<T> W_part = W_of(theta, outputs);
   const T* const b_part = b_of(theta, outputs);
   const Matrix<T> A_part = units(A, outputs), Z_part = units(Z_next, outputs);
@@ -139,28 +141,30 @@ void Dense<T>::forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, 
 }
 
 template <class T>
-void Dense<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>& pass) const {
+void Dense<T>::forward_rows(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& Z_next,
+                            const Pass<T>& pass) const {
   forward_rows_outputs({0, n_out_}, theta, Z, Z_next, pass);
 }
 
 template <class T>
-void Dense<T>::forward_rows_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next,
-                                    const Pass<T>&) const {
+void Dense<T>::forward_rows_outputs(Slice outputs, const T* theta, const ConstMatrix<T>& Z,
+                                    const Matrix<T>& Z_next, const Pass<T>&) const {
   const Matrix<T> Z_part = Z_next.col_range(outputs.begin, outputs.size());
   kernels<T>().row_product(Z, W_of(theta, outputs), b_of(theta, outputs), Z_part);
   activation_forward<T>(sigma_, Z_part, Z_part);
 }
 
 template <class T>
-void Dense<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
-                        Matrix<T> D_rows, Matrix<T> G, const Pass<T>& pass) const {
+void Dense<T>::backward(const T* theta, const Matrix<T>& A, const ConstMatrix<T>& Z_next,
+                        const Matrix<T>& G_next, const Matrix<T>& D_rows, const Matrix<T>& G,
+                        const Pass<T>& pass) const {
   slope_outputs({0, n_out_}, A, Z_next, G_next, D_rows, pass);
   if (G) backward_inputs({0, n_in_}, theta, G_next, D_rows, G, pass);
 }
 
 template <class T>
-void Dense<T>::slope_outputs(Slice outputs, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
-                             Matrix<T> D_rows, const Pass<T>& pass) const {
+void Dense<T>::slope_outputs(Slice outputs, const Matrix<T>& A, const ConstMatrix<T>& Z_next,
+                             const Matrix<T>& G_next, const Matrix<T>& D_rows, const Pass<T>& pass) const {
   const Matrix<T> D = units(G_next, outputs);
   if (!pass.gated_above) activation_backward<T>(sigma_, D, units(A, outputs), units(Z_next, outputs), D);
   const std::size_t end = std::min(outputs.end, takes_few(pass) ? n_out_ : n_out_ - in_dots_);
@@ -171,8 +175,8 @@ void Dense<T>::slope_outputs(Slice outputs, Matrix<T> A, ConstMatrix<T> Z_next, 
 }
 
 template <class T>
-void Dense<T>::backward_inputs(Slice inputs, const T* theta, ConstMatrix<T> D, ConstMatrix<T> D_rows,
-                               Matrix<T> G, const Pass<T>& pass) const {
+void Dense<T>::backward_inputs(Slice inputs, const T* theta, const ConstMatrix<T>& D,
+                               const ConstMatrix<T>& D_rows, const Matrix<T>& G, const Pass<T>& pass) const {
   const ConstMatrix<T> W_part = W(theta).row_range(inputs.begin, inputs.size());
   const Matrix<T> G_part = units(G, inputs);
   const T* const gate = pass.gate_below == nullptr ? nullptr : pass.gate_below + inputs.begin * G.stride;
@@ -186,8 +190,9 @@ void Dense<T>::backward_inputs(Slice inputs, const T* theta, ConstMatrix<T> D, C
 
 // A block is some rows of dW, so it needs as many rows of Z; with the last comes db, as the row of the ones.
 template <class T>
-void Dense<T>::gradient(Slice block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
-                        ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const {
+void Dense<T>::gradient(Slice block, const ConstMatrix<T>& Z, const Occupied& occupied,
+                        const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows, T* dtheta_block,
+                        const Ahead<T>& ahead) const {
   const std::size_t begin = block.begin / n_out_, rows = block.size() / n_out_;
   const Matrix<T> dW{dtheta_block, rows, n_out_, n_out_};
   const ConstMatrix<T> Z_rows = Z.row_range(begin, rows);
@@ -212,12 +217,12 @@ std::vector<Slice> Dense<T>::gradient_blocks(std::size_t m) const {
   return blocks;
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                        \
-  template void dense_forward<T>(Activation, ConstMatrix<T>, const Occupied&, ConstMatrix<T>, const T*, \
-                                 Matrix<T>, Matrix<T>);                                                 \
-  template void dense_backward<T>(ConstMatrix<T>, ConstMatrix<T>, Matrix<T>, const T*);                 \
-  template void dense_gradient<T>(ConstMatrix<T>, const Occupied&, ConstMatrix<T>, Matrix<T>,           \
-                                  const Ahead<T>&);                                                     \
+#define BACKSWEEP_INSTANTIATE(T)                                                                             \
+  template void dense_forward<T>(Activation, const ConstMatrix<T>&, const Occupied&, const ConstMatrix<T>&,  \
+                                 const T*, const Matrix<T>&, const Matrix<T>&);                              \
+  template void dense_backward<T>(const ConstMatrix<T>&, const ConstMatrix<T>&, const Matrix<T>&, const T*); \
+  template void dense_gradient<T>(const ConstMatrix<T>&, const Occupied&, const ConstMatrix<T>&,             \
+                                  const Matrix<T>&, const Ahead<T>&);                                        \
   template class Dense<T>;
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

@@ -10,18 +10,19 @@ namespace backsweep {
 
 // A = Wᵀ Z + b, Z_next = σ(A). A may be no matrix where σ' does not need it; b may be null.
 template <class T>
-void dense_forward(Activation sigma, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> W, const T* b,
-                   Matrix<T> A, Matrix<T> Z_next);
+void dense_forward(Activation sigma, const ConstMatrix<T>& Z, const Occupied& occupied,
+                   const ConstMatrix<T>& W, const T* b, const Matrix<T>& A, const Matrix<T>& Z_next);
 
 // G = W D, where D = G_next ∘ σ' (activation_backward). With a gate, the Z of this layer, G is 0 unless that
 // is positive: D of a layer below whose σ is relu.
 template <class T>
-void dense_backward(ConstMatrix<T> W, ConstMatrix<T> D, Matrix<T> G, const T* gate = nullptr);
+void dense_backward(const ConstMatrix<T>& W, const ConstMatrix<T>& D, const Matrix<T>& G,
+                    const T* gate = nullptr);
 
 // dW = Z D_rows, where D_rows(m, n_out) is Dᵀ. A row of ones in Z gives db: the column sums of D_rows.
 template <class T>
-void dense_gradient(ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D_rows, Matrix<T> dW,
-                    const Ahead<T>& ahead = {});
+void dense_gradient(const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D_rows,
+                    const Matrix<T>& dW, const Ahead<T>& ahead = {});
 
 // The layer of these three. Parameters: W (n_in, n_out) row by row, then b (n_out) where there is a bias.
 template <class T>
@@ -40,25 +41,26 @@ class Dense final : public Layer<T>, public ByUnits<T> {
   bool omits_zeros() const override;
   bool is_gate() const override { return sigma_ == Activation::relu; }
   bool gates_below() const override { return true; }
-  void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+  void forward(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A, const Matrix<T>& Z_next,
                const Pass<T>& pass) const override;
-  void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>& pass) const override;
-  void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
-                Matrix<T> G, const Pass<T>& pass) const override;
+  void forward_rows(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& Z_next,
+                    const Pass<T>& pass) const override;
+  void backward(const T* theta, const Matrix<T>& A, const ConstMatrix<T>& Z_next, const Matrix<T>& G_next,
+                const Matrix<T>& D_rows, const Matrix<T>& G, const Pass<T>& pass) const override;
 
   const ByUnits<T>* by_units() const override { return this; }
-  void forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-                       const Pass<T>& pass) const override;
-  void forward_rows_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next,
+  void forward_outputs(Slice outputs, const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A,
+                       const Matrix<T>& Z_next, const Pass<T>& pass) const override;
+  void forward_rows_outputs(Slice outputs, const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& Z_next,
                             const Pass<T>& pass) const override;
-  void slope_outputs(Slice outputs, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
-                     const Pass<T>& pass) const override;
-  void backward_inputs(Slice inputs, const T* theta, ConstMatrix<T> D, ConstMatrix<T> D_rows, Matrix<T> G,
-                       const Pass<T>& pass) const override;
+  void slope_outputs(Slice outputs, const Matrix<T>& A, const ConstMatrix<T>& Z_next, const Matrix<T>& G_next,
+                     const Matrix<T>& D_rows, const Pass<T>& pass) const override;
+  void backward_inputs(Slice inputs, const T* theta, const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows,
+                       const Matrix<T>& G, const Pass<T>& pass) const override;
 
   std::vector<Slice> gradient_blocks(std::size_t m) const override;
-  void gradient(Slice block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
-                ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
+  void gradient(Slice block, const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D,
+                const ConstMatrix<T>& D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
 
  private:
   Matrix<const T> W(const T* theta) const { return {theta, n_in_, n_out_, n_out_}; }

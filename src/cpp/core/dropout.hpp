@@ -19,15 +19,16 @@ class Dropout final : public Layer<T> {
   std::size_t summed() const override { return 0; }
   double flops() const override { return 32.0 * static_cast<double>(n_); }  // the generator's
 
-  void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+  void forward(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A, const Matrix<T>& Z_next,
                const Pass<T>& pass) const override;
-  void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>& pass) const override;
-  void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
-                Matrix<T> G, const Pass<T>& pass) const override;
+  void forward_rows(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& Z_next,
+                    const Pass<T>& pass) const override;
+  void backward(const T* theta, const Matrix<T>& A, const ConstMatrix<T>& Z_next, const Matrix<T>& G_next,
+                const Matrix<T>& D_rows, const Matrix<T>& G, const Pass<T>& pass) const override;
 
   std::vector<Slice> gradient_blocks(std::size_t) const override { return {}; }
-  void gradient(Slice, ConstMatrix<T>, const Occupied&, ConstMatrix<T>, ConstMatrix<T>, T*,
-                const Ahead<T>&) const override {}
+  void gradient(Slice, const ConstMatrix<T>&, const Occupied&, const ConstMatrix<T>&, const ConstMatrix<T>&,
+                T*, const Ahead<T>&) const override {}
 
  private:
   std::size_t n_;

@@ -14,20 +14,20 @@ namespace {
 
 // The transpose, its rows reaching to whole vectors.
 template <class T>
-OwnedMatrix<T> turned(ConstMatrix<T> M) {
+OwnedMatrix<T> turned(const ConstMatrix<T>& M) {
   OwnedMatrix<T> result(M.cols, M.rows);
   if (M.rows > 0 && M.cols > 0) kernels<T>().transpose(M, result.view().col_range(0, M.rows));
   return result;
 }
 
 template <class T>
-void turn_back(OwnedMatrix<T>& M, Matrix<T> rows) {
+void turn_back(OwnedMatrix<T>& M, const Matrix<T>& rows) {
   if (rows.rows > 0 && rows.cols > 0) kernels<T>().transpose(M.view().col_range(0, rows.rows), rows);
 }
 
 // Z_next = Z W + b
 template <class T>
-void affine(ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Matrix<T> Z_next) {
+void affine(const ConstMatrix<T>& Z, const ConstMatrix<T>& W, const T* b, const Matrix<T>& Z_next) {
   blas::product<T>(Z, W, Z_next);
   if (b == nullptr) return;
   for (std::size_t i = 0; i < Z_next.rows; ++i) {
@@ -37,7 +37,7 @@ void affine(ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Matrix<T> Z_next) {
 }
 
 template <class T>
-void column_sums(ConstMatrix<T> D, T* sums) {
+void column_sums(const ConstMatrix<T>& D, T* sums) {
   std::fill_n(sums, D.cols, T(0));
   for (std::size_t i = 0; i < D.rows; ++i) {
     const T* d = D.row(i);
@@ -48,14 +48,15 @@ void column_sums(ConstMatrix<T> D, T* sums) {
 }  // namespace
 
 template <class T>
-void dense(Activation sigma, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b, Matrix<T> Z_next) {
+void dense(Activation sigma, const ConstMatrix<T>& Z, const ConstMatrix<T>& W, const T* b,
+           const Matrix<T>& Z_next) {
   affine(Z, W, b, Z_next);
   activation_forward<T>(sigma, Z_next, Z_next);
 }
 
 template <class T>
-void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> Z, ConstMatrix<T> W, const T* b,
-                    Matrix<T> G, Matrix<T> dW, T* db) {
+void dense_backward(Activation sigma, const ConstMatrix<T>& G_next, const ConstMatrix<T>& Z,
+                    const ConstMatrix<T>& W, const T* b, const Matrix<T>& G, const Matrix<T>& dW, T* db) {
   OwnedMatrix<T> A_owned(Z.rows, W.cols), Z_next_owned(Z.rows, W.cols), D_owned(Z.rows, W.cols);
   const Matrix<T> A = A_owned.view().col_range(0, W.cols);
   const Matrix<T> Z_next = Z_next_owned.view().col_range(0, W.cols);
@@ -71,7 +72,7 @@ void dense_backward(Activation sigma, ConstMatrix<T> G_next, ConstMatrix<T> Z, C
 }
 
 template <class T>
-void layer_norm(ConstMatrix<T> Z, const T* gamma, const T* beta, Matrix<T> A) {
+void layer_norm(const ConstMatrix<T>& Z, const T* gamma, const T* beta, const Matrix<T>& A) {
   if (Z.rows == 0) return;
   OwnedMatrix<T> features = turned<T>(Z);
   const Matrix<T> all = features.view().col_range(0, Z.rows);
@@ -80,8 +81,8 @@ void layer_norm(ConstMatrix<T> Z, const T* gamma, const T* beta, Matrix<T> A) {
 }
 
 template <class T>
-void layer_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Matrix<T> G, T* dgamma,
-                         T* dbeta) {
+void layer_norm_backward(const ConstMatrix<T>& D, const ConstMatrix<T>& Z, const T* gamma, const Matrix<T>& G,
+                         T* dgamma, T* dbeta) {
   OwnedMatrix<T> terms_owned(Z.rows, Z.cols);
   const Matrix<T> terms = terms_owned.view().col_range(0, Z.cols);
   if (Z.rows > 0) {
@@ -99,7 +100,8 @@ void layer_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Mat
 }
 
 template <class T>
-void dropout(double p, const Draws& draws, std::size_t layer, ConstMatrix<T> Z, Matrix<T> Z_next) {
+void dropout(double p, const Draws& draws, std::size_t layer, const ConstMatrix<T>& Z,
+             const Matrix<T>& Z_next) {
   if (Z.rows == 0 || Z.cols == 0) return;
   OwnedMatrix<T> Z_features = turned<T>(Z), M(Z.cols, Z.rows);
   Pass<T> pass = training_pass<T>(draws, nullptr);
@@ -109,7 +111,7 @@ void dropout(double p, const Draws& draws, std::size_t layer, ConstMatrix<T> Z, 
 }
 
 template <class T>
-void batch_norm(ConstMatrix<T> Z, const T* gamma, const T* beta, Matrix<T> A) {
+void batch_norm(const ConstMatrix<T>& Z, const T* gamma, const T* beta, const Matrix<T>& A) {
   OwnedMatrix<T> features = turned<T>(Z);
   const Matrix<T> Z_features = features.view().col_range(0, Z.rows);
   Buffer<T> mean(Z.cols), variance(Z.cols);
@@ -120,8 +122,8 @@ void batch_norm(ConstMatrix<T> Z, const T* gamma, const T* beta, Matrix<T> A) {
 }
 
 template <class T>
-void batch_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Matrix<T> G, T* dgamma,
-                         T* dbeta) {
+void batch_norm_backward(const ConstMatrix<T>& D, const ConstMatrix<T>& Z, const T* gamma, const Matrix<T>& G,
+                         T* dgamma, T* dbeta) {
   constexpr T epsilon = static_cast<T>(batch_norm_epsilon);
   OwnedMatrix<T> features = turned<T>(Z), D_features = turned<T>(D), G_features(Z.cols, Z.rows);
   const Matrix<T> Zhat = features.view().col_range(0, Z.rows);
@@ -135,7 +137,7 @@ void batch_norm_backward(ConstMatrix<T> D, ConstMatrix<T> Z, const T* gamma, Mat
 }
 
 template <class T>
-double loss(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, Matrix<T> G) {
+double loss(Loss loss, const ConstMatrix<T>& Z, const Targets<T>& y, const Matrix<T>& G) {
   OwnedMatrix<T> Z_features = turned<T>(Z), values = turned<T>(y.values), G_features(G ? Z.cols : 0, Z.rows);
   const Targets<T> targets{y.labels, values.view(), y.weights};
   const double weight = weight_sum(y, Z.rows);
@@ -146,16 +148,19 @@ double loss(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, Matrix<T> G) {
   return sum / weight;
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                        \
-  template void dense<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>);              \
-  template void dense_backward<T>(Activation, ConstMatrix<T>, ConstMatrix<T>, ConstMatrix<T>, const T*, \
-                                  Matrix<T>, Matrix<T>, T*);                                            \
-  template void layer_norm<T>(ConstMatrix<T>, const T*, const T*, Matrix<T>);                           \
-  template void layer_norm_backward<T>(ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, T*, T*);    \
-  template void dropout<T>(double, const Draws&, std::size_t, ConstMatrix<T>, Matrix<T>);               \
-  template void batch_norm<T>(ConstMatrix<T>, const T*, const T*, Matrix<T>);                           \
-  template void batch_norm_backward<T>(ConstMatrix<T>, ConstMatrix<T>, const T*, Matrix<T>, T*, T*);    \
-  template double loss<T>(Loss, ConstMatrix<T>, const Targets<T>&, Matrix<T>);
+#define BACKSWEEP_INSTANTIATE(T)                                                                            \
+  template void dense<T>(Activation, const ConstMatrix<T>&, const ConstMatrix<T>&, const T*,                \
+                         const Matrix<T>&);                                                                 \
+  template void dense_backward<T>(Activation, const ConstMatrix<T>&, const ConstMatrix<T>&,                 \
+                                  const ConstMatrix<T>&, const T*, const Matrix<T>&, const Matrix<T>&, T*); \
+  template void layer_norm<T>(const ConstMatrix<T>&, const T*, const T*, const Matrix<T>&);                 \
+  template void layer_norm_backward<T>(const ConstMatrix<T>&, const ConstMatrix<T>&, const T*,              \
+                                       const Matrix<T>&, T*, T*);                                           \
+  template void dropout<T>(double, const Draws&, std::size_t, const ConstMatrix<T>&, const Matrix<T>&);     \
+  template void batch_norm<T>(const ConstMatrix<T>&, const T*, const T*, const Matrix<T>&);                 \
+  template void batch_norm_backward<T>(const ConstMatrix<T>&, const ConstMatrix<T>&, const T*,              \
+                                       const Matrix<T>&, T*, T*);                                           \
+  template double loss<T>(Loss, const ConstMatrix<T>&, const Targets<T>&, const Matrix<T>&);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)
 #undef BACKSWEEP_INSTANTIATE

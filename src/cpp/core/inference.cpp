@@ -52,8 +52,8 @@ Evaluation means(const LossSums& sums, double weight, bool valid) {
 }  // namespace
 
 template <class T>
-void forward_few(const Network<T>& network, const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> out,
-                 std::size_t n_threads) {
+void forward_few(const Network<T>& network, const T* theta, const T* buffers, const ConstMatrix<T>& X,
+                 const Matrix<T>& out, std::size_t n_threads) {
   OwnedMatrix<T> between(2 * X.rows, network.widest());
   // The weights are read for nearly nothing else, so memory sets the pace; but it takes some time to wake a
   // team.
@@ -65,7 +65,7 @@ void forward_few(const Network<T>& network, const T* theta, const T* buffers, Co
 
 template <class T>
 bool forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
-             const Standardisation& standardisation, Matrix<T> out, std::size_t n_threads) {
+             const Standardisation& standardisation, const Matrix<T>& out, std::size_t n_threads) {
   if (X.rows == 0) return true;
   if (X.rows <= few_samples) {
     OwnedMatrix<T> input(X.rows, network.n_in());
@@ -144,7 +144,7 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const T* buffers,
 
 template <class T>
 Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const Data<T>& data,
-                              const Pass<T>& pass, T* dtheta, Matrix<T> dX, std::size_t n_threads) {
+                              const Pass<T>& pass, T* dtheta, const Matrix<T>& dX, std::size_t n_threads) {
   using Purpose = typename Network<T>::Purpose;
   const std::size_t m = data.X.rows;
   Step<T> step(network, theta, data, m, pass.training ? Purpose::training : Purpose::gradients,
@@ -176,13 +176,13 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
 }
 
 #define BACKSWEEP_INSTANTIATE(T)                                                                             \
-  template void forward_few<T>(const Network<T>&, const T*, const T*, ConstMatrix<T>, Matrix<T>,             \
-                               std::size_t);                                                                 \
+  template void forward_few<T>(const Network<T>&, const T*, const T*, const ConstMatrix<T>&,                 \
+                               const Matrix<T>&, std::size_t);                                               \
   template bool forward<T>(const Network<T>&, const T*, const T*, const Source&, const Standardisation&,     \
-                           Matrix<T>, std::size_t);                                                          \
+                           const Matrix<T>&, std::size_t);                                                   \
   template Evaluation evaluate<T>(const Network<T>&, const T*, const T*, const Data<T>&, std::size_t);       \
   template Evaluation loss_and_gradients<T>(const Network<T>&, const T*, const Data<T>&, const Pass<T>&, T*, \
-                                            Matrix<T>, std::size_t);
+                                            const Matrix<T>&, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)
 #undef BACKSWEEP_INSTANTIATE

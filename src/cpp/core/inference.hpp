@@ -8,14 +8,14 @@ namespace backsweep {
 
 // out (m, n_out) = Z[L] of at most few_samples rows.
 template <class T>
-void forward_few(const Network<T>& network, const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> out,
-                 std::size_t n_threads);
+void forward_few(const Network<T>& network, const T* theta, const T* buffers, const ConstMatrix<T>& X,
+                 const Matrix<T>& out, std::size_t n_threads);
 
 // out (m, n_out) = Z[L] for every row of X, tile by tile: memory does not grow with m. False if a row is not
 // finite.
 template <class T>
 bool forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
-             const Standardisation& standardisation, Matrix<T> out, std::size_t n_threads);
+             const Standardisation& standardisation, const Matrix<T>& out, std::size_t n_threads);
 
 struct Evaluation {
   double loss = 0;      // the (weighted) mean
@@ -31,6 +31,6 @@ Evaluation evaluate(const Network<T>& network, const T* theta, const T* buffers,
 // The loss of all rows as one batch, its gradient dtheta and, where dX has data, ∂ℓ/∂X (m, n_in).
 template <class T>
 Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const Data<T>& data,
-                              const Pass<T>& pass, T* dtheta, Matrix<T> dX, std::size_t n_threads);
+                              const Pass<T>& pass, T* dtheta, const Matrix<T>& dX, std::size_t n_threads);
 
 }  // namespace backsweep

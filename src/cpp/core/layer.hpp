@@ -62,12 +62,12 @@ class Layer {
 
   // Z_next(n_out, m) = σ(A), A = Wᵀ Z(n_in, m) + b. A has kept_rows() rows, or no data where no backward is
   // to follow.
-  virtual void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+  virtual void forward(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A, const Matrix<T>& Z_next,
                        const Pass<T>& pass) const = 0;
 
   // A prediction pass for a few samples as they come from outside, Z(m, n_in) and Z_next(m, n_out): too few
   // to fill a vector.
-  virtual void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next,
+  virtual void forward_rows(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& Z_next,
                             const Pass<T>& pass) const = 0;
 
   // What backward leaves of each sample for gradient() to sum up.
@@ -76,16 +76,18 @@ class Layer {
   // On entry G_next(n_out, m) is ∂ℓ/∂Z_next, or already D where the layer above has seen to it. On exit it
   // holds D = G_next ∘ σ' and D_rows(m, summed()) the same turned round, or more; gradient() reads either; A
   // may be written over; G(n_in, m), where asked for, is ∂ℓ/∂Z.
-  virtual void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
-                        Matrix<T> D_rows, Matrix<T> G, const Pass<T>& pass) const = 0;
+  virtual void backward(const T* theta, const Matrix<T>& A, const ConstMatrix<T>& Z_next,
+                        const Matrix<T>& G_next, const Matrix<T>& D_rows, const Matrix<T>& G,
+                        const Pass<T>& pass) const = 0;
 
   // The parameters, if there are any, fall into blocks that depend on the layer and the size of a batch.
   // Different blocks may be computed by different threads, each from all samples of the batch: no partial
   // sums, so no order to keep. Z(n_in + 1, m) ends in a row of ones here; what is read ahead is laid out
   // like the block.
   virtual std::vector<Slice> gradient_blocks(std::size_t m) const = 0;
-  virtual void gradient(Slice block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
-                        ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const = 0;
+  virtual void gradient(Slice block, const ConstMatrix<T>& Z, const Occupied& occupied,
+                        const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows, T* dtheta_block,
+                        const Ahead<T>& ahead) const = 0;
 
   // Multiplications and additions of forward for one sample.
   virtual double flops() const = 0;
@@ -98,19 +100,20 @@ class ByUnits {
  public:
   virtual ~ByUnits() = default;
 
-  virtual void forward_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-                               const Pass<T>& pass) const = 0;
+  virtual void forward_outputs(Slice outputs, const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A,
+                               const Matrix<T>& Z_next, const Pass<T>& pass) const = 0;
 
-  virtual void forward_rows_outputs(Slice outputs, const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next,
-                                    const Pass<T>& pass) const = 0;
+  virtual void forward_rows_outputs(Slice outputs, const T* theta, const ConstMatrix<T>& Z,
+                                    const Matrix<T>& Z_next, const Pass<T>& pass) const = 0;
 
   // D = G_next ∘ σ', and the same turned round.
-  virtual void slope_outputs(Slice outputs, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
-                             Matrix<T> D_rows, const Pass<T>& pass) const = 0;
+  virtual void slope_outputs(Slice outputs, const Matrix<T>& A, const ConstMatrix<T>& Z_next,
+                             const Matrix<T>& G_next, const Matrix<T>& D_rows, const Pass<T>& pass) const = 0;
 
   // G = W D
-  virtual void backward_inputs(Slice inputs, const T* theta, ConstMatrix<T> D, ConstMatrix<T> D_rows,
-                               Matrix<T> G, const Pass<T>& pass) const = 0;
+  virtual void backward_inputs(Slice inputs, const T* theta, const ConstMatrix<T>& D,
+                               const ConstMatrix<T>& D_rows, const Matrix<T>& G,
+                               const Pass<T>& pass) const = 0;
 };
 
 // What a layer does in a training pass besides, where a sample's output depends on the others of its batch:
@@ -126,12 +129,13 @@ class WholeBatch {
   // How many numbers forward_batch leaves of the batch, for backward_batch and for the buffers.
   virtual std::size_t statistics() const = 0;
 
-  virtual void forward_batch(std::size_t task, const T* theta, ConstMatrix<T> Z, Matrix<T> A,
-                             Matrix<T> Z_next, T* statistics) const = 0;
+  virtual void forward_batch(std::size_t task, const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A,
+                             const Matrix<T>& Z_next, T* statistics) const = 0;
 
   // As backward, but what is left for gradient() is one row of D_rows: sums over all samples.
-  virtual void backward_batch(std::size_t task, const T* theta, const T* statistics, Matrix<T> A,
-                              ConstMatrix<T> Z_next, Matrix<T> G_next, T* sums, Matrix<T> G) const = 0;
+  virtual void backward_batch(std::size_t task, const T* theta, const T* statistics, const Matrix<T>& A,
+                              const ConstMatrix<T>& Z_next, const Matrix<T>& G_next, T* sums,
+                              const Matrix<T>& G) const = 0;
 
   // Takes the statistics of a batch of m into the buffers.
   virtual void remember(const T* statistics, std::size_t m, T* buffers) const = 0;

@@ -7,8 +7,8 @@
 namespace backsweep {
 
 template <class T>
-void LayerNorm<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
-                           const Pass<T>&) const {
+void LayerNorm<T>::forward(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A,
+                           const Matrix<T>& Z_next, const Pass<T>&) const {
   const Matrix<T> sum = preactivation(A) ? preactivation(A) : Z_next;  // in place where σ' does not need A
   kernels<T>().layer_norm_forward(Z, gamma(theta), beta(theta), static_cast<T>(layer_norm_epsilon), Zhat(A),
                                   sum);
@@ -16,7 +16,8 @@ void LayerNorm<T>::forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix
 }
 
 template <class T>
-void LayerNorm<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>&) const {
+void LayerNorm<T>::forward_rows(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& Z_next,
+                                const Pass<T>&) const {
   const T share = T(1) / static_cast<T>(n_);
   for (std::size_t i = 0; i < Z.rows; ++i) {
     const T* z = Z.row(i);
@@ -34,8 +35,9 @@ void LayerNorm<T>::forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_ne
 }
 
 template <class T>
-void LayerNorm<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next,
-                            Matrix<T> D_rows, Matrix<T> G, const Pass<T>&) const {
+void LayerNorm<T>::backward(const T* theta, const Matrix<T>& A, const ConstMatrix<T>& Z_next,
+                            const Matrix<T>& G_next, const Matrix<T>& D_rows, const Matrix<T>& G,
+                            const Pass<T>&) const {
   const Matrix<T> D = G_next;
   const std::size_t m = D_rows.rows;
   activation_backward<T>(sigma_, G_next, preactivation(A), Z_next, D);
@@ -46,11 +48,11 @@ void LayerNorm<T>::backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, 
 
 // dγ and dβ lie as their terms do: the row of ones adds them up over the samples.
 template <class T>
-void LayerNorm<T>::gradient(Slice, ConstMatrix<T> Z, const Occupied&, ConstMatrix<T>, ConstMatrix<T> D_rows,
-                            T* dtheta_block, const Ahead<T>& ahead) const {
+void LayerNorm<T>::gradient(Slice, const ConstMatrix<T>& Z, const Occupied&, const ConstMatrix<T>&,
+                            const ConstMatrix<T>& D_rows, T* dtheta_block, const Ahead<T>& ahead) const {
   const Matrix<T> sums{dtheta_block, 1, parameters(), parameters()};
   ProductOptions<T> options;
-  options.ahead = ahead;
+  options.ahead = &ahead;
   kernels<T>().product(true, Z.row_range(n_, 1), D_rows, nullptr, sums, options);
 }
 

@@ -24,21 +24,22 @@ class LayerNorm final : public Layer<T> {
   std::size_t summed() const override { return 2 * n_; }  // D ∘ Ẑ for dγ, and D for dβ
   double flops() const override { return 8.0 * static_cast<double>(n_); }
 
-  void forward(const T* theta, ConstMatrix<T> Z, Matrix<T> A, Matrix<T> Z_next,
+  void forward(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A, const Matrix<T>& Z_next,
                const Pass<T>& pass) const override;
-  void forward_rows(const T* theta, ConstMatrix<T> Z, Matrix<T> Z_next, const Pass<T>& pass) const override;
-  void backward(const T* theta, Matrix<T> A, ConstMatrix<T> Z_next, Matrix<T> G_next, Matrix<T> D_rows,
-                Matrix<T> G, const Pass<T>& pass) const override;
+  void forward_rows(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& Z_next,
+                    const Pass<T>& pass) const override;
+  void backward(const T* theta, const Matrix<T>& A, const ConstMatrix<T>& Z_next, const Matrix<T>& G_next,
+                const Matrix<T>& D_rows, const Matrix<T>& G, const Pass<T>& pass) const override;
 
   std::vector<Slice> gradient_blocks(std::size_t) const override { return {{0, parameters()}}; }
-  void gradient(Slice block, ConstMatrix<T> Z, const Occupied& occupied, ConstMatrix<T> D,
-                ConstMatrix<T> D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
+  void gradient(Slice block, const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D,
+                const ConstMatrix<T>& D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
 
  private:
   const T* gamma(const T* theta) const { return theta; }
   const T* beta(const T* theta) const { return theta + n_; }
-  Matrix<T> Zhat(Matrix<T> A) const { return A ? A.row_range(0, n_ + 1) : A; }
-  Matrix<T> preactivation(Matrix<T> A) const {
+  Matrix<T> Zhat(const Matrix<T>& A) const { return A ? A.row_range(0, n_ + 1) : A; }
+  Matrix<T> preactivation(const Matrix<T>& A) const {
     return A && needs_preactivation(sigma_) ? A.row_range(n_ + 1, n_) : Matrix<T>{};
   }
 

@@ -25,13 +25,14 @@ double weight_sum(const Targets<T>& y, std::size_t m) {
 }
 
 template <class T>
-LossSums loss_and_gradient(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
+LossSums loss_and_gradient(Loss loss, const ConstMatrix<T>& Z, const Targets<T>& y, double scale,
+                           const Matrix<T>& G) {
   const LossSums sums = kernels<T>().loss(loss, Z, y, scale, G);
   return {sums.loss, classifies(loss) ? sums.correct : 0.0};
 }
 
 template <class T>
-void softmax(ConstMatrix<T> Z, Matrix<T> S) {
+void softmax(const ConstMatrix<T>& Z, const Matrix<T>& S) {
   for (std::size_t i = 0; i < Z.rows; ++i) {
     const T* z = Z.row(i);
     T* s = S.row(i);
@@ -45,9 +46,10 @@ void softmax(ConstMatrix<T> Z, Matrix<T> S) {
   }
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                      \
-  template LossSums loss_and_gradient<T>(Loss, ConstMatrix<T>, const Targets<T>&, double, Matrix<T>); \
-  template void softmax<T>(ConstMatrix<T>, Matrix<T>);                                                \
+#define BACKSWEEP_INSTANTIATE(T)                                                                 \
+  template LossSums loss_and_gradient<T>(Loss, const ConstMatrix<T>&, const Targets<T>&, double, \
+                                         const Matrix<T>&);                                      \
+  template void softmax<T>(const ConstMatrix<T>&, const Matrix<T>&);                             \
   template double weight_sum<T>(const Targets<T>&, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

@@ -56,10 +56,11 @@ bool classifies(Loss loss);
 // for. With scale = 1/Σw over the batch, G is the gradient of the (weighted) mean. Every label must lie in
 // 0..k-1. Rows of Z, G and y.values must reach to the end of a whole vector; there G is set to 0. G may be Z.
 template <class T>
-LossSums loss_and_gradient(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G);
+LossSums loss_and_gradient(Loss loss, const ConstMatrix<T>& Z, const Targets<T>& y, double scale,
+                           const Matrix<T>& G);
 
 // S = softmax of each row of Z (m, k). S may be Z.
 template <class T>
-void softmax(ConstMatrix<T> Z, Matrix<T> S);
+void softmax(const ConstMatrix<T>& Z, const Matrix<T>& S);
 
 }  // namespace backsweep

@@ -119,8 +119,8 @@ class Network {
 
   // A prediction pass for a few samples, one to a row of X and Z. The buffers hold a row of any layer for
   // each of them. A team shares each layer.
-  void forward_rows(const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> Z, Matrix<T> buffer,
-                    Matrix<T> other, std::size_t team) const;
+  void forward_rows(const T* theta, const T* buffers, const ConstMatrix<T>& X, const Matrix<T>& Z,
+                    const Matrix<T>& buffer, const Matrix<T>& other, std::size_t team) const;
   std::size_t widest() const;
 
   // Z[L], y → ℓ, G[L]

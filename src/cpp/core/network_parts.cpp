@@ -108,8 +108,8 @@ void Network<T>::forward_outputs(std::size_t i, std::size_t index, const T* thet
 }
 
 template <class T>
-void Network<T>::forward_rows(const T* theta, const T* buffers, ConstMatrix<T> X, Matrix<T> Z,
-                              Matrix<T> buffer, Matrix<T> other, std::size_t team) const {
+void Network<T>::forward_rows(const T* theta, const T* buffers, const ConstMatrix<T>& X, const Matrix<T>& Z,
+                              const Matrix<T>& buffer, const Matrix<T>& other, std::size_t team) const {
   const auto each_layer = [&](std::size_t members, const auto& share) {
     Matrix<const T> input = X;
     Matrix<T> here = buffer, there = other;
@@ -197,8 +197,8 @@ bool Network<T>::shares_layers_forward(std::size_t m, std::size_t pieces, std::s
   template std::size_t Network<T>::output_parts(std::size_t, std::size_t, std::size_t) const;               \
   template void Network<T>::forward_outputs(std::size_t, std::size_t, const T*, Workspace<T>&, std::size_t, \
                                             std::size_t, const Pass<T>&) const;                             \
-  template void Network<T>::forward_rows(const T*, const T*, ConstMatrix<T>, Matrix<T>, Matrix<T>,          \
-                                         Matrix<T>, std::size_t) const;                                     \
+  template void Network<T>::forward_rows(const T*, const T*, const ConstMatrix<T>&, const Matrix<T>&,       \
+                                         const Matrix<T>&, const Matrix<T>&, std::size_t) const;            \
   template bool Network<T>::shares_layers(std::size_t, std::size_t) const;                                  \
   template bool Network<T>::shares_layers_forward(std::size_t, std::size_t, std::size_t) const;
 BACKSWEEP_INSTANTIATE(float)

@@ -24,7 +24,7 @@ class OccupiedFeatures {
   // Looks at samples [begin, begin + Z.cols), which begin with those of a flag. Where the first of them leave
   // little out, the others are taken for full.
   template <class T>
-  void look(Matrix<T> Z, std::size_t begin) {
+  void look(const Matrix<T>& Z, std::size_t begin) {
     const std::size_t first = begin / samples_to_a_flag;
     for (std::size_t i = 0; i < Z.cols; i += samples_to_a_flag) {
       const std::size_t n = std::min(samples_to_a_flag, Z.cols - i), flag = (begin + i) / samples_to_a_flag;

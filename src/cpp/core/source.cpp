@@ -135,7 +135,8 @@ void find_rows(const Source& X, RowSelection rows, const unsigned char** address
 }
 
 template <class T>
-bool gather(const Source& X, RowSelection rows, const Standardisation& standardisation, Matrix<T> out) {
+bool gather(const Source& X, RowSelection rows, const Standardisation& standardisation,
+            const Matrix<T>& out) {
   return dispatch(X, [&](auto element, auto swapped) {
     using E = decltype(element);
     bool inside = true;
@@ -184,11 +185,11 @@ std::optional<Position> find_nonfinite(const Source& X, std::size_t n_threads) {
   });
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                           \
-  template T from_half<T>(Half);                                                           \
-  template bool holds<T>(const Source&);                                                   \
-  template bool row_addresses<T>(const Source&, RowSelection, const T**);                  \
-  template bool gather<T>(const Source&, RowSelection, const Standardisation&, Matrix<T>); \
+#define BACKSWEEP_INSTANTIATE(T)                                                                  \
+  template T from_half<T>(Half);                                                                  \
+  template bool holds<T>(const Source&);                                                          \
+  template bool row_addresses<T>(const Source&, RowSelection, const T**);                         \
+  template bool gather<T>(const Source&, RowSelection, const Standardisation&, const Matrix<T>&); \
   template std::optional<Position> find_nonfinite<T>(const Source&, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

@@ -36,11 +36,11 @@ void find_rows(const Source& X, RowSelection rows, const unsigned char** address
 // out = the selected rows of X, converted to T and standardised. False if a row lies outside X (it is then
 // read as zeros): the caller reports it once the threads have joined.
 template <class T>
-bool gather(const Source& X, RowSelection rows, const Standardisation& standardisation, Matrix<T> out);
+bool gather(const Source& X, RowSelection rows, const Standardisation& standardisation, const Matrix<T>& out);
 
 // Of a few entries: `find_nonfinite` and `transpose_rows` look at many.
 template <class T>
-bool all_finite(ConstMatrix<T> A) {
+bool all_finite(const ConstMatrix<T>& A) {
   bool finite = true;
   for (std::size_t i = 0; i < A.rows; ++i) {
     for (std::size_t j = 0; j < A.cols; ++j) finite &= std::isfinite(A(i, j));

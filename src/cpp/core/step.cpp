@@ -75,7 +75,7 @@ double Step<T>::weight_sum(RowSelection rows) const {
 // What is converted goes by way of the same few rows, a tile's or a piece's own.
 template <class T>
 bool Step<T>::gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
-                              std::size_t by_way_of, Matrix<T> out) {
+                              std::size_t by_way_of, const Matrix<T>& out) {
   if (source.cols == 1) {
     const Matrix<T> column{out.data, rows.count, 1, 1};
     return gather<T>(source, rows, standardisation, column) && all_finite<T>(column);
@@ -146,7 +146,7 @@ void Step<T>::gather_piece(std::size_t task, std::size_t team, RowSelection batc
 }
 
 template <class T>
-void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out) {
+void Step<T>::forward_rows(RowSelection rows, const T* buffers, const Matrix<T>& out) {
   Workspace<T>& ws = workspace_;
   check(gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count)));
   network_.look(ws, 0, rows.count);
@@ -155,7 +155,7 @@ void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out) {
 }
 
 template <class T>
-void Step<T>::forward_rows(RowSelection rows, const T* buffers, Matrix<T> out, Member member,
+void Step<T>::forward_rows(RowSelection rows, const T* buffers, const Matrix<T>& out, Member member,
                            PhasedTasks& phases, std::size_t& phase) {
   Workspace<T>& ws = workspace_;
   const std::size_t m = rows.count, team = member.team;

@@ -33,11 +33,11 @@ class Step {
   double weight_sum(RowSelection rows) const;
 
   // Gathers rows, sweeps them forward in a prediction pass, and puts Z[L] into the rows of out.
-  void forward_rows(RowSelection rows, const T* buffers, Matrix<T> out);
+  void forward_rows(RowSelection rows, const T* buffers, const Matrix<T>& out);
 
   // The same, to be called by every member of a team: it shares each layer. `phase` counts on.
-  void forward_rows(RowSelection rows, const T* buffers, Matrix<T> out, Member member, PhasedTasks& phases,
-                    std::size_t& phase);
+  void forward_rows(RowSelection rows, const T* buffers, const Matrix<T>& out, Member member,
+                    PhasedTasks& phases, std::size_t& phase);
 
   // The same, for the sums of their loss.
   LossSums evaluate_rows(RowSelection rows, const T* buffers);
@@ -91,7 +91,7 @@ class Step {
   std::size_t gather_pieces(std::size_t batch_rows, std::size_t team) const;
   void gather_piece(std::size_t task, std::size_t team, RowSelection batch);
   bool gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
-                       std::size_t by_way_of, Matrix<T> out);
+                       std::size_t by_way_of, const Matrix<T>& out);
   void take_loss(std::size_t tile, Slice samples, double scale);
 
   const Network<T>& network_;

@@ -72,7 +72,7 @@ __attribute__((noinline)) void dots_block(const T* A, std::size_t A_stride, cons
 
 // As many rows at a time as there are sums for; the last ones once more where they are fewer.
 template <class T, std::size_t cols>
-void dots_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> C) {
+void dots_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const Matrix<T>& C) {
   constexpr std::size_t at_once = most_dots / cols;
   const bool few = A.rows < at_once;
   const std::size_t step = few ? 1 : at_once;

@@ -23,44 +23,49 @@ template <class T>
 struct Kernels {
   std::size_t lanes;  // of a vector
   // C[j, :] = init[j] + Σ_p A(p, j) B[p, :], where A is (p, j), or (j, p) with p_along_rows. See product.hpp.
-  void (*product)(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C,
-                  const ProductOptions<T>&);
+  void (*product)(bool p_along_rows, const Matrix<const T>& A, const Matrix<const T>& B, const T* init,
+                  const Matrix<T>& C, const ProductOptions<T>&);
   std::size_t product_rows;  // so many rows of C at a time: a multiple of them leaves no smaller block
   // C[j, k] = Σ_p A(j, p) B(k, p). See dots.hpp.
-  void (*dots)(Matrix<const T> A, Matrix<const T> B, Matrix<T> C);
+  void (*dots)(const Matrix<const T>& A, const Matrix<const T>& B, const Matrix<T>& C);
   // Z_next[r, :] = b + Σ_p Z(r, p) W[p, :] for a handful of rows; b may be null. See row_product.hpp.
-  void (*row_product)(Matrix<const T> Z, Matrix<const T> W, const T* b, Matrix<T> Z_next);
+  void (*row_product)(const Matrix<const T>& Z, const Matrix<const T>& W, const T* b,
+                      const Matrix<T>& Z_next);
   // The same for few_samples columns at most of Z(p, s) and Z_next(j, s).
-  void (*column_product)(Matrix<const T> Z, Matrix<const T> W, const T* b, Matrix<T> Z_next);
+  void (*column_product)(const Matrix<const T>& Z, const Matrix<const T>& W, const T* b,
+                         const Matrix<T>& Z_next);
   // B = Aᵀ
-  void (*transpose)(Matrix<const T> A, Matrix<T> B);
+  void (*transpose)(const Matrix<const T>& A, const Matrix<T>& B);
   // The same of rows that lie anywhere; whether all is finite.
-  bool (*transpose_rows)(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B);
+  bool (*transpose_rows)(const T* const* A, std::size_t rows, std::size_t cols, const Matrix<T>& B);
   Conversions<T> conversions;
   // See occupied.hpp.
-  std::size_t (*find_occupied)(Matrix<const T> Z, unsigned char* flags);
+  std::size_t (*find_occupied)(const Matrix<const T>& Z, unsigned char* flags);
   void (*elementary)(Elementary, const T* x, std::size_t n, T* y);
-  void (*activate)(Activation, Matrix<const T> A, Matrix<T> Z);
-  void (*multiply_by_slope)(Activation, Matrix<const T> G, Matrix<const T> A, Matrix<const T> Z, Matrix<T> D);
-  LossSums (*loss)(Loss, Matrix<const T> Z, const Targets<T>& y, double scale, Matrix<T> G);
+  void (*activate)(Activation, const Matrix<const T>& A, const Matrix<T>& Z);
+  void (*multiply_by_slope)(Activation, const Matrix<const T>& G, const Matrix<const T>& A,
+                            const Matrix<const T>& Z, const Matrix<T>& D);
+  LossSums (*loss)(Loss, const Matrix<const T>& Z, const Targets<T>& y, double scale, const Matrix<T>& G);
   void (*update)(const OptimizerSettings&, std::size_t begin, std::size_t end, const StepSize&,
                  const T* dtheta, const OptimizerState<T>&, T* theta);
   double (*penalise)(std::size_t n, double decay, const T* theta, T* dtheta);
   // See normalisation.hpp.
-  void (*layer_norm_forward)(Matrix<const T> Z, const T* gamma, const T* beta, T epsilon, Matrix<T> Zhat,
-                             Matrix<T> A);
-  void (*layer_norm_backward)(Matrix<const T> D, const T* gamma, Matrix<T> Zhat, Matrix<T> G);
+  void (*layer_norm_forward)(const Matrix<const T>& Z, const T* gamma, const T* beta, T epsilon,
+                             const Matrix<T>& Zhat, const Matrix<T>& A);
+  void (*layer_norm_backward)(const Matrix<const T>& D, const T* gamma, const Matrix<T>& Zhat,
+                              const Matrix<T>& G);
   // See batch_normalisation.hpp.
-  void (*batch_statistics)(Matrix<const T> Z, T* mean, T* variance);
-  void (*batch_norm_forward)(Matrix<const T> Z, const T* mean, const T* variance, T epsilon, const T* gamma,
-                             const T* beta, Matrix<T> Zhat, Matrix<T> A);
-  void (*batch_norm_backward)(Matrix<const T> D, Matrix<const T> Zhat, const T* variance, T epsilon,
-                              const T* gamma, T* dgamma, T* dbeta, Matrix<T> G);
-  void (*batch_norm_backward_given)(Matrix<const T> D, const T* variance, T epsilon, const T* gamma,
-                                    Matrix<T> Zhat, Matrix<T> G);
+  void (*batch_statistics)(const Matrix<const T>& Z, T* mean, T* variance);
+  void (*batch_norm_forward)(const Matrix<const T>& Z, const T* mean, const T* variance, T epsilon,
+                             const T* gamma, const T* beta, const Matrix<T>& Zhat, const Matrix<T>& A);
+  void (*batch_norm_backward)(const Matrix<const T>& D, const Matrix<const T>& Zhat, const T* variance,
+                              T epsilon, const T* gamma, T* dgamma, T* dbeta, const Matrix<T>& G);
+  void (*batch_norm_backward_given)(const Matrix<const T>& D, const T* variance, T epsilon, const T* gamma,
+                                    const Matrix<T>& Zhat, const Matrix<T>& G);
   // See dropout.hpp.
-  void (*dropout_forward)(const Pass<T>&, double p, Matrix<const T> Z, Matrix<T> M, Matrix<T> Z_next);
-  void (*dropout_backward)(Matrix<const T> G_next, Matrix<const T> M, Matrix<T> G);
+  void (*dropout_forward)(const Pass<T>&, double p, const Matrix<const T>& Z, const Matrix<T>& M,
+                          const Matrix<T>& Z_next);
+  void (*dropout_backward)(const Matrix<const T>& G_next, const Matrix<const T>& M, const Matrix<T>& G);
 };
 
 // The loops for the best instruction set that the processor has, or for the one that the environment variable

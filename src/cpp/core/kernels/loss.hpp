@@ -65,13 +65,17 @@ class TileSums {
 
   // Each as a mean over so many outputs.
   LossSums over(std::size_t outputs) const {
-    LossSums sums;
-    for (std::size_t l = 0; l < lanes<T>; ++l) {
-      sums.loss += loss_[l];
-      sums.correct += right_[l];
+    double loss[lanes<T>], right[lanes<T>];
+    std::memcpy(loss, &loss_, sizeof loss_);
+    std::memcpy(right, &right_, sizeof right_);
+    for (std::size_t half = lanes<T> / 2; half > 0; half /= 2) {
+      for (std::size_t l = 0; l < half; ++l) {
+        loss[l] += loss[l + half];
+        right[l] += right[l + half];
+      }
     }
     const double k = static_cast<double>(outputs);
-    return {sums.loss / k, sums.correct / k};
+    return {loss[0] / k, right[0] / k};
   }
 
  private:
@@ -84,6 +88,11 @@ class TileSums {
 // The labels of some samples; those beyond the last have none.
 template <class T>
 Integers<T> labels_of(const Targets<T>& y, std::size_t c, std::size_t samples) {
+  if (samples == lanes<T>) {
+    VectorOf<std::int64_t, lanes<T> * sizeof(std::int64_t)> wide;
+    std::memcpy(&wide, y.labels + c, sizeof wide);
+    return __builtin_convertvector(wide, Integers<T>);
+  }
   Integers<T> labels = Integers<T>{} - 1;
   for (std::size_t l = 0; l < samples; ++l) labels[l] = static_cast<Integer<T>>(y.labels[c + l]);
   return labels;

@@ -28,7 +28,7 @@ class RowPanels {
   // A row takes an odd number of cache lines, lest all fall into a few sets of the first-level cache.
   static constexpr std::size_t stride = terms_at_a_time + cache_line / sizeof(T);
 
-  RowPanels(ConstMatrix<T> A, const Shares& blocks, const std::uint32_t* chosen)
+  RowPanels(const ConstMatrix<T>& A, const Shares& blocks, const std::uint32_t* chosen)
       : A_(A), blocks_(blocks), chosen_(chosen) {}
 
   void begin(Share terms) { terms_ = terms; }
@@ -109,7 +109,7 @@ class ColumnPanels {
   static constexpr std::size_t stride = most_rows;  // of a panel
 
   // A must have more columns than a block has rows.
-  ColumnPanels(ConstMatrix<T> A, const Shares& blocks, std::size_t steps_of_blocks)
+  ColumnPanels(const ConstMatrix<T>& A, const Shares& blocks, std::size_t steps_of_blocks)
       : A_(A), blocks_(blocks), steps_of_blocks_(steps_of_blocks) {}
 
   void begin(Share terms) {

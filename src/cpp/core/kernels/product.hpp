@@ -125,7 +125,7 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
 
 // Whether entries of A are worth to be copied side by side first.
 template <class T, bool p_along_rows>
-bool wants_panels(ConstMatrix<T> A, Matrix<T> C, const ProductOptions<T>& options) {
+bool wants_panels(const ConstMatrix<T>& A, const Matrix<T>& C, const ProductOptions<T>& options) {
   const std::size_t bytes = A.stride * sizeof(T), vectors = C.cols / lanes<T>;
   if (!p_along_rows)
     return bytes >= bytes_of_row_for_panels && vectors >= vectors_worth_panels && C.rows > most_rows;
@@ -134,7 +134,8 @@ bool wants_panels(ConstMatrix<T> A, Matrix<T> C, const ProductOptions<T>& option
 
 struct NoPanels {};
 template <class T, bool p_along_rows, bool in_panels>
-auto panels_of(ConstMatrix<T> A, const Shares& blocks, std::size_t cols, const ProductOptions<T>& options) {
+auto panels_of(const ConstMatrix<T>& A, const Shares& blocks, std::size_t cols,
+               const ProductOptions<T>& options) {
   if constexpr (!in_panels) {
     return NoPanels{};
   } else if constexpr (p_along_rows) {
@@ -147,38 +148,30 @@ auto panels_of(ConstMatrix<T> A, const Shares& blocks, std::size_t cols, const P
 
 // Rows of B are readable to the end of the vector that holds their last entry.
 template <class T, bool p_along_rows, bool in_panels>
-void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C, std::size_t first_col,
-                        const ProductOptions<T>& options) {
+void product_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const T* init, const Matrix<T>& C,
+                        std::size_t first_col, const ProductOptions<T>& options) {
   const Shares parts(B.rows, terms_at_a_time), blocks(C.rows, most_rows);
   [[maybe_unused]] auto panels = panels_of<T, p_along_rows, in_panels>(A, blocks, C.cols, options);
   ChosenTerms<T> chosen;
   const bool omits = !p_along_rows && options.terms;
   const bool asks_for_C = parts.count() > 1 && C.rows * C.stride * sizeof(T) > bytes_that_stay;
+  ProductBlock<T> block;
+  block.A_stride = A.stride;
+  block.B_stride = B.stride;
+  block.C_stride = C.stride;
+  block.chosen = nullptr;
+  block.options = &options;
+  block.panels = nullptr;
   for (std::size_t part = 0; part < parts.count(); ++part) {
     const Share terms = parts[part];
     if constexpr (in_panels) panels.begin(terms);
     if (omits) chosen.find(options.terms, terms, first_col, C.cols);
+    block.continues = part > 0;
+    block.finishes = part + 1 == parts.count();
     for (std::size_t n = 0; n < blocks.count(); ++n) {
       const Share rows = blocks[n];
-      const T* a = p_along_rows ? A.row(rows.begin) + terms.begin : A.row(terms.begin) + rows.begin;
-      ProductBlock<T> block{a,
-                            A.stride,
-                            B.row(terms.begin),
-                            B.stride,
-                            terms.size,
-                            nullptr,
-                            init == nullptr ? nullptr : init + rows.begin,
-                            part > 0,
-                            part + 1 == parts.count(),
-                            C.row(rows.begin),
-                            C.stride,
-                            C.cols,
-                            &options,
-                            first_col + rows.begin * C.stride,
-                            a + terms_ahead * A.stride + rows.size - 1,
-                            nullptr,
-                            options.ahead.upcoming,
-                            nullptr};
+      block.next = nullptr;
+      block.upcoming = options.ahead == nullptr ? nullptr : options.ahead->upcoming;
       if constexpr (in_panels) {
         block.A = block.later = panels.panel(n);
         block.A_stride = panels.stride;
@@ -187,7 +180,15 @@ void product_of_columns(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matri
         } else if (Upcoming* const next = panels.upcoming()) {
           block.upcoming = next;
         }
+      } else {
+        block.A = p_along_rows ? A.row(rows.begin) + terms.begin : A.row(terms.begin) + rows.begin;
+        block.later = block.A + terms_ahead * A.stride + rows.size - 1;
       }
+      block.B = B.row(terms.begin);
+      block.terms = terms.size;
+      block.init = init == nullptr ? nullptr : init + rows.begin;
+      block.C = C.row(rows.begin);
+      block.at = first_col + rows.begin * C.stride;
       product_of_rows<T, p_along_rows>(rows.size, block, C.cols, omits ? &chosen : nullptr, asks_for_C);
     }
   }

@@ -143,13 +143,14 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
   if constexpr (sums == 1) {
     // What comes later is asked for or copied in the course of the terms, a part with each row of the block:
     // all at once it would fill the queue of what memory owes, and the block wait for it.
-    const Companions<T>& companions = block.options->ahead.companions;
-    const std::size_t n_companions = block.finishes ? companions.count : 0;
+    const Ahead<T>* const ahead = block.finishes ? block.options->ahead : nullptr;
+    const std::size_t n_companions = ahead == nullptr ? 0 : ahead->companions.count;
     const bool copies = !p_along_rows && block.panels != nullptr;
-    if (n_companions > 0 || block.upcoming != nullptr || block.next != nullptr || copies) {
+    const bool asks = block.upcoming != nullptr && block.upcoming->count > 0;
+    if (n_companions > 0 || asks || block.next != nullptr || copies) {
       for (std::size_t j = 0; j < rows; ++j) {
         for (std::size_t i = 0; i < n_companions; ++i) {
-          const T* entry = companions.first_entries[i] + block.at + j * block.C_stride;
+          const T* entry = ahead->companions.first_entries[i] + block.at + j * block.C_stride;
           ask_to_write(entry);
           if constexpr (is_vector<W>) ask_to_write(entry + second);
         }
@@ -161,7 +162,7 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
           if (copies) block.panels->step();
         }
         const std::size_t end = terms * (j + 1) / rows;
-        if (block.upcoming != nullptr) block.upcoming->ask(end / terms_a_line - p / terms_a_line);
+        if (asks) block.upcoming->ask(end / terms_a_line - p / terms_a_line);
         for (; p < end; ++p) term(0);
       }
     }

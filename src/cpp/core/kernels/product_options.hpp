@@ -87,10 +87,10 @@ template <class T>
 struct ProductOptions {
   bool relu = false;        // where j goes along the rows of A: C = max(C, 0)
   const T* gate = nullptr;  // where p does: C is 0 unless this, laid out like it, is positive
-  Ahead<T> ahead = {};
-  Occupied terms = {};  // of B, its rows being features
+  const Ahead<T>* ahead = nullptr;
   const std::uint32_t* rows_of_A =
-      nullptr;  // where p goes along them: C's rows come from these; null: from all
+      nullptr;          // where p goes along them: C's rows come from these; null: from all
+  Occupied terms = {};  // of B, its rows being features
 };
 
 }  // namespace backsweep

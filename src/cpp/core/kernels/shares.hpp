@@ -14,7 +14,9 @@ struct Share {
 class Shares {
  public:
   Shares(std::size_t n, std::size_t at_most)
-      : count_(n == 0 ? 1 : (n + at_most - 1) / at_most), size_(n / count_), larger_(n - size_ * count_) {}
+      : count_(n == 0 ? 1 : (n + at_most - 1) / at_most),
+        size_(count_ == 1 ? n : n / count_),
+        larger_(n - size_ * count_) {}
 
   std::size_t count() const { return count_; }
   Share operator[](std::size_t part) const {

@@ -27,35 +27,55 @@ void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, con
   }
 }
 
+// A kernel as the table has it. Matrices come by reference: of one by value a copy would be passed on, with
+// wide loads that must wait for the narrow stores of who has just made it. The kernel itself takes them by
+// value, lest it read them again whenever it has stored something.
+template <auto kernel>
+struct Entry;
+
+template <class Argument>
+struct Passed {
+  using type = Argument;
+};
+template <class T>
+struct Passed<Matrix<T>> {
+  using type = const Matrix<T>&;
+};
+
+template <class Result, class... Arguments, Result (*kernel)(Arguments...)>
+struct Entry<kernel> {
+  static Result call(typename Passed<Arguments>::type... arguments) { return kernel(arguments...); }
+};
+
 }  // namespace
 
 namespace BACKSWEEP_ISA_NAMESPACE {
 
 template <class T>
 constexpr Kernels<T> table = {lanes<T>,
-                              &product_either<T>,
+                              &Entry<&product_either<T>>::call,
                               most_rows,
-                              &dots<T>,
-                              &row_product<T>,
-                              &column_product<T>,
-                              &transpose<T>,
-                              &transpose_rows<T>,
+                              &Entry<&dots<T>>::call,
+                              &Entry<&row_product<T>>::call,
+                              &Entry<&column_product<T>>::call,
+                              &Entry<&transpose<T>>::call,
+                              &Entry<&transpose_rows<T>>::call,
                               conversions<T>,
-                              &find_occupied<T>,
+                              &Entry<&find_occupied<T>>::call,
                               &elementary<T>,
-                              &activate<T>,
-                              &multiply_by_slope<T>,
-                              &loss_of_columns<T>,
+                              &Entry<&activate<T>>::call,
+                              &Entry<&multiply_by_slope<T>>::call,
+                              &Entry<&loss_of_columns<T>>::call,
                               &update_slice<T>,
                               &penalise_slice<T>,
-                              &layer_norm_forward<T>,
-                              &layer_norm_backward<T>,
-                              &batch_statistics<T>,
-                              &batch_norm_forward<T>,
-                              &batch_norm_backward<T>,
-                              &batch_norm_backward_given<T>,
-                              &dropout_forward<T>,
-                              &dropout_backward<T>};
+                              &Entry<&layer_norm_forward<T>>::call,
+                              &Entry<&layer_norm_backward<T>>::call,
+                              &Entry<&batch_statistics<T>>::call,
+                              &Entry<&batch_norm_forward<T>>::call,
+                              &Entry<&batch_norm_backward<T>>::call,
+                              &Entry<&batch_norm_backward_given<T>>::call,
+                              &Entry<&dropout_forward<T>>::call,
+                              &Entry<&dropout_backward<T>>::call};
 
 const Kernels<float>& float_kernels() { return table<float>; }
 const Kernels<double>& double_kernels() { return table<double>; }

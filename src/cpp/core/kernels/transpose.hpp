@@ -33,7 +33,8 @@ inline void transpose_stages(Vector<T> (&rows)[lanes<T>]) {
 
 // Of a block of lanes × lanes entries or less. load(r) gives row r as a vector, store(c, v) takes column c.
 template <class T, class Load, class Store>
-inline void transpose_block(std::size_t rows, std::size_t cols, Load load_row, Store store_column) {
+__attribute__((always_inline)) inline void transpose_block(std::size_t rows, std::size_t cols, Load load_row,
+                                                           Store store_column) {
   Vector<T> block[lanes<T>];
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < lanes<T>; ++r) block[r] = r < rows ? load_row(r) : Vector<T>{};
@@ -51,9 +52,17 @@ void transpose(ConstMatrix<T> A, Matrix<T> B) {
     const std::size_t rows = A.rows - i < n ? A.rows - i : n;
     for (std::size_t j = 0; j < A.cols; j += n) {
       const std::size_t cols = A.cols - j < n ? A.cols - j : n;
-      transpose_block<T>(
-          rows, cols, [&](std::size_t r) { return load_part<Vector<T>>(A.row(i + r) + j, cols); },
-          [&](std::size_t c, Vector<T> v) { store_part(B.row(j + c) + i, v, rows); });
+      const auto from = [a = A.row(i) + j, stride = A.stride](std::size_t r) { return a + r * stride; };
+      const auto to = [b = B.row(j) + i, stride = B.stride](std::size_t c) { return b + c * stride; };
+      if (rows == n && cols == n) {
+        transpose_block<T>(
+            n, n, [=](std::size_t r) { return load(from(r)); },
+            [=](std::size_t c, Vector<T> v) { store(to(c), v); });
+      } else {
+        transpose_block<T>(
+            rows, cols, [=](std::size_t r) { return load_part<Vector<T>>(from(r), cols); },
+            [=](std::size_t c, Vector<T> v) { store_part(to(c), v, rows); });
+      }
     }
   }
 }
@@ -69,14 +78,19 @@ bool transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matri
     for (std::size_t j = 0; j < cols; j += n) {
       const std::size_t width = cols - j < n ? cols - j : n;
       for (std::size_t c = j + n; c < cols && c < j + 2 * n; ++c) ask_to_write(B.row(c) + i);
-      transpose_block<T>(
-          rows - i, width,
-          [&](std::size_t r) {
-            const Vector<T> x = load_part<Vector<T>>(A[i + r] + j, width);
-            zeros[r % sums] += T(0) * x;
-            return x;
-          },
-          [&](std::size_t c, Vector<T> v) { store(B.row(j + c) + i, v); });
+      const auto read = [&](std::size_t r) {
+        const Vector<T> x = load_part<Vector<T>>(A[i + r] + j, width);
+        zeros[r % sums] += T(0) * x;
+        return x;
+      };
+      const auto write = [b = B.row(j) + i, stride = B.stride](std::size_t c, Vector<T> v) {
+        store(b + c * stride, v);
+      };
+      if (rows - i >= n) {
+        transpose_block<T>(n, width, read, write);
+      } else {
+        transpose_block<T>(rows - i, width, read, write);
+      }
     }
   }
   const Vector<T> sum = (zeros[0] + zeros[1]) + (zeros[2] + zeros[3]);
