@@ -17,12 +17,25 @@
 namespace backsweep {
 namespace {
 
-constexpr std::size_t rows_of_W_at_once = 8;
-// So many at a time that they stay in the second-level cache while all samples go by.
+// So many rows of W at a time: the factors of all samples stay in registers while the outputs go by. (Of one
+// sample they come from memory, which is then idle.)
+template <std::size_t samples>
+constexpr std::size_t rows_of_W_at_once = samples == 1 ? 8 : (vector_bytes == 64 ? 16 : 8) / samples;
+// So many at a time that they stay in the second-level cache while the outputs go by in pieces.
 constexpr std::size_t rows_of_W_in_chunk = 128;
 
 // So many bytes of a sample's outputs at a time: whole vectors.
 constexpr std::size_t bytes_of_outputs = 2048;
+
+// Values of samples, whichever way they lie: how far it is from one sample to the next, and from one feature.
+template <class T>
+struct Samples {
+  T* data;
+  std::size_t sample;
+  std::size_t feature;
+
+  Samples from_feature(std::size_t j) const { return {data + j * feature, sample, feature}; }
+};
 
 // out = b, to the end of a whole vector.
 template <class T>
@@ -32,73 +45,79 @@ void begin_sum(const T* b, std::size_t n, T* out) {
   }
 }
 
-// out += Σ_q factors[q] rows[q][:]; out has room for whole vectors.
-template <class T>
-void add_multiples(const T* factors, const T* const* rows, std::size_t n, T* out) {
+// out[s][:] += Σ_q factors[q][s] rows[q][:]; out has room for whole vectors.
+template <class T, std::size_t samples>
+void add_multiples(const T* factors, const T* const* rows, std::size_t n, T* out, std::size_t out_stride) {
+  constexpr std::size_t at_once = rows_of_W_at_once<samples>;
   const auto add = [&](std::size_t j, auto read) __attribute__((always_inline)) {
-    Vector<T> sum = load(out + j);
+    Vector<T> sums[samples];
+#pragma GCC unroll 4
+    for (std::size_t s = 0; s < samples; ++s) sums[s] = load(out + s * out_stride + j);
 #pragma GCC unroll 8
-    for (std::size_t q = 0; q < rows_of_W_at_once; ++q) sum += factors[q] * read(rows[q] + j);
-    store(out + j, sum);
+    for (std::size_t q = 0; q < at_once; ++q) {
+      const Vector<T> w = read(rows[q] + j);
+#pragma GCC unroll 4
+      for (std::size_t s = 0; s < samples; ++s) sums[s] += factors[q * samples + s] * w;
+    }
+#pragma GCC unroll 4
+    for (std::size_t s = 0; s < samples; ++s) store(out + s * out_stride + j, sums[s]);
   };
   std::size_t j = 0;
   for (; j + lanes<T> <= n; j += lanes<T>) add(j, [](const T* p) { return load(p); });
   if (j < n) add(j, [&](const T* p) { return load_part<Vector<T>>(p, n - j); });
 }
 
-// out += Σ_p z[p] W[p, :] for a chunk of W; from one z to the next it is so far. After a relu half of them
-// are 0: their rows of W are not read.
-template <class T>
-void add_product(const T* z, std::size_t stride, ConstMatrix<T> W, T* out) {
-  T factors[rows_of_W_in_chunk + rows_of_W_at_once];
-  const T* rows[rows_of_W_in_chunk + rows_of_W_at_once];
+// out[s][:] += Σ_p Z(s, p) W[p, :] for a chunk of W. After a relu half of Z is 0: a row of W that all samples
+// multiply by 0 is not read.
+template <class T, std::size_t samples>
+void add_product(Samples<const T> Z, ConstMatrix<T> W, T* out, std::size_t out_stride) {
+  constexpr std::size_t at_once = rows_of_W_at_once<samples>;
+  T factors[(rows_of_W_in_chunk + at_once) * samples];
+  const T* rows[rows_of_W_in_chunk + at_once];
   std::size_t count = 0;
-  for (std::size_t p = 0; p < W.rows; ++p, z += stride) {
-    factors[count] = *z;
+  for (std::size_t p = 0; p < W.rows; ++p) {
+    bool any = false;
+    for (std::size_t s = 0; s < samples; ++s) {
+      const T z = Z.data[s * Z.sample + p * Z.feature];
+      factors[count * samples + s] = z;
+      any |= z != T(0);
+    }
     rows[count] = W.row(p);
-    count += *z != T(0) ? 1 : 0;
+    count += any;
   }
-  for (std::size_t q = count; q < count + rows_of_W_at_once; ++q) {
-    factors[q] = 0;
+  for (std::size_t q = count; q < count + at_once; ++q) {
+    for (std::size_t s = 0; s < samples; ++s) factors[q * samples + s] = 0;
     rows[q] = W.data;
   }
-  for (std::size_t q = 0; q < count; q += rows_of_W_at_once)
-    add_multiples(factors + q, rows + q, W.cols, out);
+  for (std::size_t q = 0; q < count; q += at_once) {
+    add_multiples<T, samples>(factors + q * samples, rows + q, W.cols, out, out_stride);
+  }
 }
-
-// Values of samples, whichever way they lie: how far it is from one sample to the next, and from one feature.
-template <class T>
-struct Samples {
-  T* data;
-  std::size_t sample;
-  std::size_t feature;
-};
 
 // Sums of whole vectors that lie side by side are kept where they belong, others beside.
 template <class T>
 void product_of_few(std::size_t m, Samples<const T> Z, ConstMatrix<T> W, const T* b, Samples<T> Z_next) {
   constexpr std::size_t outputs_at_a_time = bytes_of_outputs / sizeof(T);
   alignas(cache_line) T beside[few_samples * outputs_at_a_time];
-  assert(m <= few_samples);
+  static_assert(few_samples == 4);
+  assert(1 <= m && m <= few_samples);
+  const auto add = m == 1   ? &add_product<T, 1>
+                   : m == 2 ? &add_product<T, 2>
+                   : m == 3 ? &add_product<T, 3>
+                            : &add_product<T, 4>;
   for (std::size_t first = 0; first < W.cols; first += outputs_at_a_time) {
     const std::size_t n = std::min(outputs_at_a_time, W.cols - first);
     const bool in_place = Z_next.feature == 1 && n % lanes<T> == 0;
-    const Samples<T> sums = in_place ? Samples<T>{Z_next.data + first, Z_next.sample, 1}
-                                     : Samples<T>{beside, outputs_at_a_time, 1};
-    for (std::size_t s = 0; s < m; ++s) {
-      begin_sum(b != nullptr ? b + first : b, n, sums.data + s * sums.sample);
-    }
+    T* const sums = in_place ? Z_next.data + first : beside;
+    const std::size_t stride = in_place ? Z_next.sample : outputs_at_a_time;
+    for (std::size_t s = 0; s < m; ++s) begin_sum(b != nullptr ? b + first : b, n, sums + s * stride);
     for (std::size_t begin = 0; begin < W.rows; begin += rows_of_W_in_chunk) {
       const std::size_t count = std::min(rows_of_W_in_chunk, W.rows - begin);
-      const ConstMatrix<T> chunk = W.row_range(begin, count).col_range(first, n);
-      for (std::size_t s = 0; s < m; ++s) {
-        add_product<T>(Z.data + s * Z.sample + begin * Z.feature, Z.feature, chunk,
-                       sums.data + s * sums.sample);
-      }
+      add(Z.from_feature(begin), W.row_range(begin, count).col_range(first, n), sums, stride);
     }
     for (std::size_t s = 0; s < m && !in_place; ++s) {
       T* const z = Z_next.data + s * Z_next.sample + first * Z_next.feature;
-      for (std::size_t j = 0; j < n; ++j) z[j * Z_next.feature] = sums.data[s * sums.sample + j];
+      for (std::size_t j = 0; j < n; ++j) z[j * Z_next.feature] = sums[s * stride + j];
     }
   }
 }
