@@ -21,3 +21,14 @@ def test_shapes_that_leave_columns_of_dW_over(width, dtype):
     check_sweeps(Problem((30, width, 3), 37, "relu", dtype=dtype), TEAMS)
     check_sweeps(Problem((90, width, 12), 37, "tanh", dtype=dtype, zeros=True), TEAMS)
     check_sweeps(Problem((30, width, 3), 3, "relu", dtype=dtype), TEAMS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [*range(5, 16), 20, 27, 28, 29, 53, 101])
+def test_rows_that_fill_little_of_a_vector(rows, dtype):
+    """Vectors run along the outputs, in layers that are wide enough or in predictions: also where outputs end in a
+    part of one."""
+    for shape in [(130, 300, 47, 1), (200, 33, 3), (7, 2, 5)]:
+        for bias in (True, False):
+            problem = Problem(shape, rows, "relu", loss="mean_squared_error", labels=False, dtype=dtype)
+            check_sweeps(problem.but(bias=bias, zeros=bias), TEAMS)

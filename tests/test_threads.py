@@ -38,7 +38,7 @@ def test_any_number_of_threads_gives_the_same_bits(problem, dtype, clips):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rows", [3, 70, 150])
+@pytest.mark.parametrize("rows", [3, 21, 70, 101, 150])
 def test_any_number_of_threads_of_which_there_are_more_than_tiles(rows, dtype):
     """So they share each layer: every kind of layer, each above and below layers that fall into units."""
     kinds = [bs.BatchNorm("relu"), bs.Dense(400, "gelu"), bs.LayerNorm("silu"), bs.Dense(380, "relu"), bs.Dropout(0.3)]
@@ -62,7 +62,7 @@ def test_any_number_of_threads_that_share_the_layers_of_a_prediction(activation,
     net = bs.Network([100, 2000, 2500, 2], activation=activation, dtype=dtype, seed=0)
     X, *_ = Problem((100, 2), 600, dtype=dtype).data()
     X[:, ::3] = 0
-    for m in (1, 4, 5, 40, 100, 300, 600):
+    for m in (1, 4, 5, 7, 14, 21, 40, 100, 300, 600):
         expected = net.forward(X[:m], n_threads=1)
         for n in (2, 5, 16, None):
             np.testing.assert_array_equal(net.forward(X[:m], n_threads=n), expected)

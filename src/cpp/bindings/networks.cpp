@@ -66,7 +66,7 @@ Array<T> network_forward(const Network<T>& network, const Array<T>& theta, const
 }
 
 // The same for the caller who asks for few rows often, and whose time goes into checks: None unless X is an
-// ordinary array of at most few_samples finite rows, and the work too short for others to wait for the GIL.
+// ordinary array of at most few_rows finite rows, and the work too short for others to wait for the GIL.
 template <class T>
 py::object network_forward_few(const Network<T>& network, const Array<T>& theta, const Array<T>& buffers,
                                py::handle X) {
@@ -77,7 +77,7 @@ py::object network_forward_few(const Network<T>& network, const Array<T>& theta,
   if (!is_array || !Array<T>::check_(X)) return py::none();
   const auto rows = py::reinterpret_borrow<Array<T>>(X);
   if (!is_aligned(rows) || rows.ndim() != 2 || static_cast<std::size_t>(rows.shape(1)) != network.n_in() ||
-      rows.shape(0) < 1 || static_cast<std::size_t>(rows.shape(0)) > few_samples ||
+      rows.shape(0) < 1 || static_cast<std::size_t>(rows.shape(0)) > few_rows ||
       network.forward_flops() * static_cast<double>(rows.shape(0)) > short_work) {
     return py::none();
   }

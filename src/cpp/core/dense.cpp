@@ -47,6 +47,19 @@ Matrix<T> units(const Matrix<T>& M, Slice units) {
   return M ? M.row_range(units.begin, units.size()) : M;
 }
 
+// Some samples' columns, likewise.
+template <class T>
+Matrix<T> columns(const Matrix<T>& M, Slice samples) {
+  return M ? M.col_range(samples.begin, samples.size()) : M;
+}
+
+// Of as many inputs and outputs a product of few samples takes less time than one that leaves most of a
+// vector empty.
+constexpr std::size_t inputs_worth_a_product = 128;
+constexpr std::size_t outputs_worth_a_product = 32;
+// Of as many outputs it takes less time even than one that fills a vector or two.
+constexpr std::size_t outputs_of_wide = 256;
+
 }  // namespace
 
 template <class T>
@@ -131,13 +144,29 @@ void Dense<T>::forward_outputs(Slice outputs, const T* theta, const ConstMatrix<
   const ConstMatrix<T> W_part = W_of(theta, outputs);
   const T* const b_part = b_of(theta, outputs);
   const Matrix<T> A_part = units(A, outputs), Z_part = units(Z_next, outputs);
-  if (pass.samples > few_samples) {
-    return dense_forward<T>(sigma_, Z, pass.occupied, W_part, b_part, A_part, Z_part);
+  const std::size_t m = pass.samples, few = left_over(m);
+  if (few < m) {
+    const Slice first{0, few == 0 ? Z.cols : m - few};
+    dense_forward<T>(sigma_, columns(Z, first), pass.occupied, W_part, b_part, columns(A_part, first),
+                     columns(Z_part, first));
   }
-  const std::size_t m = pass.samples;
-  const Matrix<T> sum = (A_part ? A_part : Z_part).col_range(0, m);
-  kernels<T>().column_product(Z.col_range(0, m), W_part, b_part, sum);
-  activation_forward<T>(sigma_, sum, Z_part.col_range(0, m));
+  if (few > 0) {
+    const Slice last{m - few, m};
+    const Matrix<T> out = columns(Z_part, last), sum = A_part ? columns(A_part, last) : out;
+    kernels<T>().column_product(columns(Z, last), W_part, b_part, sum);
+    activation_forward<T>(sigma_, sum, out);
+  }
+}
+
+// So many samples at the end that fill little of a vector go by themselves.
+template <class T>
+std::size_t Dense<T>::left_over(std::size_t m) const {
+  if (m <= few_samples) return m;
+  const bool is_worth_it = n_in_ >= inputs_worth_a_product && n_out_ >= outputs_worth_a_product;
+  if (!is_worth_it) return 0;
+  if (n_out_ >= outputs_of_wide && m <= several_samples) return m;
+  const std::size_t rest = m % widest_vector;
+  return rest <= widest_vector / 2 ? rest : 0;
 }
 
 template <class T>

@@ -65,6 +65,7 @@ class Dense final : public Layer<T>, public ByUnits<T> {
  private:
   Matrix<const T> W(const T* theta) const { return {theta, n_in_, n_out_, n_out_}; }
   bool is_thin() const;
+  std::size_t left_over(std::size_t m) const;
   bool takes_few(const Pass<T>& pass) const { return pass.samples <= few_samples && !is_thin(); }
   Matrix<const T> W_of(const T* theta, Slice outputs) const {
     return W(theta).col_range(outputs.begin, outputs.size());

@@ -67,7 +67,7 @@ template <class T>
 bool forward(const Network<T>& network, const T* theta, const T* buffers, const Source& X,
              const Standardisation& standardisation, const Matrix<T>& out, std::size_t n_threads) {
   if (X.rows == 0) return true;
-  if (X.rows <= few_samples) {
+  if (X.rows <= few_rows) {
     OwnedMatrix<T> input(X.rows, network.n_in());
     const Matrix<T> rows = input.view().col_range(0, network.n_in());
     gather<T>(X, {nullptr, 0, X.rows}, standardisation, rows);

@@ -6,7 +6,10 @@
 
 namespace backsweep {
 
-// out (m, n_out) = Z[L] of at most few_samples rows.
+// So many rows go through the layers as they come.
+inline constexpr std::size_t few_rows = 14;
+
+// out (m, n_out) = Z[L] of at most few_rows rows.
 template <class T>
 void forward_few(const Network<T>& network, const T* theta, const T* buffers, const ConstMatrix<T>& X,
                  const Matrix<T>& out, std::size_t n_threads);

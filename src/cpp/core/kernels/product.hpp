@@ -166,7 +166,7 @@ void product_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const 
     const Share terms = parts[part];
     if constexpr (in_panels) panels.begin(terms);
     if (omits) chosen.find(options.terms, terms, first_col, C.cols);
-    block.continues = part > 0;
+    block.continues = part > 0 || options.adds;
     block.finishes = part + 1 == parts.count();
     for (std::size_t n = 0; n < blocks.count(); ++n) {
       const Share rows = blocks[n];

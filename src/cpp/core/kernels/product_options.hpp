@@ -9,8 +9,15 @@ namespace backsweep {
 
 inline constexpr std::size_t cache_line = 64;
 
-// So few samples leave most of a vector empty: a product's vector runs along the outputs then.
+// Samples in the widest vector of any instruction set and dtype: rows of a tile reach to a multiple of it.
+// And in the narrowest that a product takes for what is left over.
+inline constexpr std::size_t widest_vector = 16;
+inline constexpr std::size_t narrowest_vector = 4;
+
+// So few samples leave most of a vector empty: the products of all three directions run along the outputs.
 inline constexpr std::size_t few_samples = 4;
+// The way forward does where a vector would be full once or twice only, and its weights be read in short pieces.
+inline constexpr std::size_t several_samples = 28;
 
 inline void ask_for([[maybe_unused]] const void* p) {
 #if defined(__GNUC__)
@@ -85,6 +92,7 @@ struct Occupied {
 
 template <class T>
 struct ProductOptions {
+  bool adds = false;        // C is added to, one term after another; init must be null
   bool relu = false;        // where j goes along the rows of A: C = max(C, 0)
   const T* gate = nullptr;  // where p does: C is 0 unless this, laid out like it, is positive
   const Ahead<T>* ahead = nullptr;

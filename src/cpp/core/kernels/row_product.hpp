@@ -10,8 +10,10 @@
 #include <algorithm>
 #include <cassert>
 
+#include "core/kernels/product.hpp"
 #include "core/kernels/product_options.hpp"
 #include "core/kernels/simd.hpp"
+#include "core/kernels/transpose.hpp"
 #include "core/matrix.hpp"
 
 namespace backsweep {
@@ -75,15 +77,22 @@ void add_product(Samples<const T> Z, ConstMatrix<T> W, T* out, std::size_t out_s
   T factors[(rows_of_W_in_chunk + at_once) * samples];
   const T* rows[rows_of_W_in_chunk + at_once];
   std::size_t count = 0;
-  for (std::size_t p = 0; p < W.rows; ++p) {
-    bool any = false;
-    for (std::size_t s = 0; s < samples; ++s) {
-      const T z = Z.data[s * Z.sample + p * Z.feature];
-      factors[count * samples + s] = z;
-      any |= z != T(0);
+  const auto list = [&](auto sample) {
+    for (std::size_t p = 0; p < W.rows; ++p) {
+      bool any = false;
+      for (std::size_t s = 0; s < samples; ++s) {
+        const T z = Z.data[s * sample + p * Z.feature];
+        factors[count * samples + s] = z;
+        any |= z != T(0);
+      }
+      rows[count] = W.row(p);
+      count += any;
     }
-    rows[count] = W.row(p);
-    count += any;
+  };
+  if (Z.sample == 1) {
+    list(std::integral_constant<std::size_t, 1>{});
+  } else {
+    list(Z.sample);
   }
   for (std::size_t q = count; q < count + at_once; ++q) {
     for (std::size_t s = 0; s < samples; ++s) factors[q * samples + s] = 0;
@@ -94,30 +103,67 @@ void add_product(Samples<const T> Z, ConstMatrix<T> W, T* out, std::size_t out_s
   }
 }
 
+// C += Z W as an ordinary product, Z's entries being what each of its terms takes one by one. It reads W's
+// rows to the end of the narrowest vector that holds the last entry, which is in the next row: it is not for
+// the last one, nor for rows that are narrower than any vector.
+template <class T>
+void add_rows(std::size_t m, Samples<const T> Z, ConstMatrix<T> W, T* out, std::size_t out_stride) {
+  ProductOptions<T> options;
+  options.adds = true;
+  const Matrix<T> C{out, m, W.cols, out_stride};
+  if (Z.feature == 1) {
+    product<T, true>({Z.data, m, W.rows, Z.sample}, W, nullptr, C, options);
+  } else {
+    assert(Z.sample == 1);
+    product<T, false>({Z.data, W.rows, m, Z.feature}, W, nullptr, C, options);
+  }
+}
+
+// The same for few_samples at a time, for any columns.
+template <class T>
+void add_columns(std::size_t m, Samples<const T> Z, ConstMatrix<T> W, T* out, std::size_t out_stride) {
+  static_assert(few_samples == 4);
+  for (; m > 0; m -= std::min(m, few_samples)) {
+    const auto add = m == 1   ? &add_product<T, 1>
+                     : m == 2 ? &add_product<T, 2>
+                     : m == 3 ? &add_product<T, 3>
+                              : &add_product<T, 4>;
+    add(Z, W, out, out_stride);
+    Z.data += few_samples * Z.sample;
+    out += few_samples * out_stride;
+  }
+}
+
 // Sums of whole vectors that lie side by side are kept where they belong, others beside.
 template <class T>
 void product_of_few(std::size_t m, Samples<const T> Z, ConstMatrix<T> W, const T* b, Samples<T> Z_next) {
   constexpr std::size_t outputs_at_a_time = bytes_of_outputs / sizeof(T);
-  alignas(cache_line) T beside[few_samples * outputs_at_a_time];
-  static_assert(few_samples == 4);
-  assert(1 <= m && m <= few_samples);
-  const auto add = m == 1   ? &add_product<T, 1>
-                   : m == 2 ? &add_product<T, 2>
-                   : m == 3 ? &add_product<T, 3>
-                            : &add_product<T, 4>;
+  alignas(cache_line) T beside[several_samples * outputs_at_a_time];
+  assert(1 <= m && m <= several_samples);
   for (std::size_t first = 0; first < W.cols; first += outputs_at_a_time) {
     const std::size_t n = std::min(outputs_at_a_time, W.cols - first);
+    const ConstMatrix<T> W_part = W.col_range(first, n);
     const bool in_place = Z_next.feature == 1 && n % lanes<T> == 0;
     T* const sums = in_place ? Z_next.data + first : beside;
     const std::size_t stride = in_place ? Z_next.sample : outputs_at_a_time;
     for (std::size_t s = 0; s < m; ++s) begin_sum(b != nullptr ? b + first : b, n, sums + s * stride);
-    for (std::size_t begin = 0; begin < W.rows; begin += rows_of_W_in_chunk) {
-      const std::size_t count = std::min(rows_of_W_in_chunk, W.rows - begin);
-      add(Z.from_feature(begin), W.row_range(begin, count).col_range(first, n), sums, stride);
+    std::size_t begin = 0;
+    if (m > few_samples && W.rows > 1 && W.stride >= narrowest_vector) {
+      begin = W.rows - 1;
+      add_rows<T>(m, Z, W_part.row_range(0, begin), sums, stride);
     }
-    for (std::size_t s = 0; s < m && !in_place; ++s) {
-      T* const z = Z_next.data + s * Z_next.sample + first * Z_next.feature;
-      for (std::size_t j = 0; j < n; ++j) z[j * Z_next.feature] = sums[s * stride + j];
+    for (; begin < W.rows; begin += rows_of_W_in_chunk) {
+      const std::size_t count = std::min(rows_of_W_in_chunk, W.rows - begin);
+      add_columns<T>(m, Z.from_feature(begin), W_part.row_range(begin, count), sums, stride);
+    }
+    if (in_place) continue;
+    const Samples<T> out = Z_next.from_feature(first);
+    if (out.sample == 1) {
+      transpose<T>({sums, m, n, stride}, {out.data, n, m, out.feature});
+    } else {
+      for (std::size_t s = 0; s < m; ++s) {
+        for (std::size_t j = 0; j < n; ++j) out.data[s * out.sample + j * out.feature] = sums[s * stride + j];
+      }
     }
   }
 }
