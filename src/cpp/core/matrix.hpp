@@ -1,4 +1,8 @@
 // A row-major view of a matrix. It owns nothing and is the only type with a shape.
+//
+// Functions that are not inlined take it by reference. It is four words: a copy of one that has just been
+// made would be read by wide loads that must wait for the narrow stores, which in small networks took a tenth
+// of a step.
 #pragma once
 
 #include <cassert>

@@ -8,8 +8,10 @@ namespace backsweep {
 
 namespace {
 
-// From so many on, parameters and state leave the second-level cache between one step and the next.
-constexpr std::size_t parameters_worth_asking_for = 1u << 16;
+// Parameters and state of more bytes leave the second-level cache between one step and the next. Of as many
+// parameters other cores of a team have lines.
+constexpr std::size_t bytes_that_stay = 1u << 20;
+constexpr std::size_t parameters_shared = 1u << 16;
 
 // A look at the clock takes the time of some thousand.
 constexpr double flops_between_looks = 5e5;
@@ -46,16 +48,17 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
   }
 }
 
-// What an update reads beside the gradient, from entry `begin` on.
+// What an update reads beside the gradient, from entry `begin` on, where it is worth asking for.
 template <class T>
-Companions<T> Trainer<T>::read_by_update(std::size_t begin) const {
+Companions<T> Trainer<T>::read_by_update(std::size_t begin, std::size_t team) const {
   Companions<T> companions;
-  if (network_.parameters() < parameters_worth_asking_for) return companions;
   companions.add(theta_ + begin);
   for (const T* state : state_) {
     if (state != nullptr) companions.add(state + begin);
   }
-  return companions;
+  const std::size_t n = network_.parameters();
+  const bool is_far = team > 1 ? n >= parameters_shared : n * companions.count * sizeof(T) > bytes_that_stay;
+  return is_far ? companions : Companions<T>{};
 }
 
 template <class T>
@@ -153,7 +156,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       blocks.each(member, n_blocks, [&](std::size_t block) {
         const auto& [layer, slice, weights] = step_.blocks()[block];
         T* gradient = clips ? dtheta_.data() + slice.begin : gradients_[member.index].data();
-        const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin), &upcoming};
+        const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin, member.team), &upcoming};
         step_.gradient(block, rows.count, gradient, ahead);
         if (penalised) {
           penalties_[block] = penalise(weights, objective_.penalty * scale, theta_ + slice.begin, gradient);

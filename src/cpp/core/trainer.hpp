@@ -57,7 +57,7 @@ class Trainer {
   using Clock = std::chrono::steady_clock;
 
   RowSelection batch(const std::int64_t* order, std::size_t first, std::size_t s) const;
-  Companions<T> read_by_update(std::size_t begin) const;
+  Companions<T> read_by_update(std::size_t begin, std::size_t team) const;
   Progress run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
                        std::size_t n_steps, std::uint64_t done_before, Draws draws, EpochSums& sums);
 

@@ -23,7 +23,8 @@ struct Kernels {
   std::size_t product_rows;  // so many rows of C at a time: a multiple of them leaves no smaller block
   // C[j, k] = Σ_p A(j, p) B(k, p). See dots.hpp.
   void (*dots)(const Matrix<const T>& A, const Matrix<const T>& B, const Matrix<T>& C);
-  // Z_next[r, :] = b + Σ_p Z(r, p) W[p, :] for several_samples rows at most; b may be null. See row_product.hpp.
+  // Z_next[r, :] = b + Σ_p Z(r, p) W[p, :] for several_samples rows at most; b may be null. See
+  // row_product.hpp.
   void (*row_product)(const Matrix<const T>& Z, const Matrix<const T>& W, const T* b,
                       const Matrix<T>& Z_next);
   // The same for several_samples columns at most of Z(p, s) and Z_next(j, s).

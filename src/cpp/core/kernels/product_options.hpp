@@ -16,7 +16,8 @@ inline constexpr std::size_t narrowest_vector = 4;
 
 // So few samples leave most of a vector empty: the products of all three directions run along the outputs.
 inline constexpr std::size_t few_samples = 4;
-// The way forward does where a vector would be full once or twice only, and its weights be read in short pieces.
+// The way forward does where a vector would be full once or twice only, and its weights be read in short
+// pieces.
 inline constexpr std::size_t several_samples = 28;
 
 inline void ask_for([[maybe_unused]] const void* p) {
