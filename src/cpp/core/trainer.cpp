@@ -8,8 +8,8 @@ namespace backsweep {
 
 namespace {
 
-// Parameters and state of more bytes leave the second-level cache between one step and the next. Of as many
-// parameters other cores of a team have lines.
+// Parameters and state of more bytes leave the second-level cache between one step and the next. In a team
+// other cores hold lines of them: there it is worth asking from as many parameters on.
 constexpr std::size_t bytes_that_stay = 1u << 20;
 constexpr std::size_t parameters_shared = 1u << 16;
 
@@ -35,6 +35,7 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
       chooser_(
           team_size(flops_of_step_, std::max(network.tiles(batch_size_), step_.blocks().size()), n_threads),
           n_threads == 0, flops_of_step_) {
+  for (const T* array : state_) arrays_of_update_ += array != nullptr;
   const std::size_t threads = chooser_.most();
   const std::vector<GradientBlock>& blocks = step_.blocks();
   if (objective_.penalty > 0) penalties_.resize(blocks.size());
@@ -52,13 +53,14 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
 template <class T>
 Companions<T> Trainer<T>::read_by_update(std::size_t begin, std::size_t team) const {
   Companions<T> companions;
+  const std::size_t n = network_.parameters();
+  if (team > 1 ? n < parameters_shared : n * arrays_of_update_ * sizeof(T) <= bytes_that_stay)
+    return companions;
   companions.add(theta_ + begin);
   for (const T* state : state_) {
     if (state != nullptr) companions.add(state + begin);
   }
-  const std::size_t n = network_.parameters();
-  const bool is_far = team > 1 ? n >= parameters_shared : n * companions.count * sizeof(T) > bytes_that_stay;
-  return is_far ? companions : Companions<T>{};
+  return companions;
 }
 
 template <class T>

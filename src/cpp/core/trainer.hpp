@@ -67,6 +67,7 @@ class Trainer {
   T* theta_;
   T* buffers_;
   OptimizerState<T> state_;
+  std::size_t arrays_of_update_ = 1;  // θ and the states there are
   Data<T> data_;
   std::size_t batch_size_;
   Step<T> step_;

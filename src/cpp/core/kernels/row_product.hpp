@@ -23,7 +23,7 @@ namespace {
 // sample they come from memory, which is then idle.)
 template <std::size_t samples>
 constexpr std::size_t rows_of_W_at_once = samples == 1 ? 8 : (vector_bytes == 64 ? 16 : 8) / samples;
-// So many at a time that they stay in the second-level cache while the outputs go by in pieces.
+// So many are listed at a time, those that are read and what they are multiplied by.
 constexpr std::size_t rows_of_W_in_chunk = 128;
 
 // So many bytes of a sample's outputs at a time: whole vectors.
@@ -72,7 +72,7 @@ void add_multiples(const T* factors, const T* const* rows, std::size_t n, T* out
 // out[s][:] += Σ_p Z(s, p) W[p, :] for a chunk of W. After a relu half of Z is 0: a row of W that all samples
 // multiply by 0 is not read.
 template <class T, std::size_t samples>
-void add_product(Samples<const T> Z, ConstMatrix<T> W, T* out, std::size_t out_stride) {
+void add_product(const Samples<const T>& Z, const ConstMatrix<T>& W, T* out, std::size_t out_stride) {
   constexpr std::size_t at_once = rows_of_W_at_once<samples>;
   T factors[(rows_of_W_in_chunk + at_once) * samples];
   const T* rows[rows_of_W_in_chunk + at_once];
@@ -107,7 +107,8 @@ void add_product(Samples<const T> Z, ConstMatrix<T> W, T* out, std::size_t out_s
 // rows to the end of the narrowest vector that holds the last entry, which is in the next row: it is not for
 // the last one, nor for rows that are narrower than any vector.
 template <class T>
-void add_rows(std::size_t m, Samples<const T> Z, ConstMatrix<T> W, T* out, std::size_t out_stride) {
+void add_rows(std::size_t m, const Samples<const T>& Z, const ConstMatrix<T>& W, T* out,
+              std::size_t out_stride) {
   ProductOptions<T> options;
   options.adds = true;
   const Matrix<T> C{out, m, W.cols, out_stride};
@@ -121,7 +122,7 @@ void add_rows(std::size_t m, Samples<const T> Z, ConstMatrix<T> W, T* out, std::
 
 // The same for few_samples at a time, for any columns.
 template <class T>
-void add_columns(std::size_t m, Samples<const T> Z, ConstMatrix<T> W, T* out, std::size_t out_stride) {
+void add_columns(std::size_t m, Samples<const T> Z, const ConstMatrix<T>& W, T* out, std::size_t out_stride) {
   static_assert(few_samples == 4);
   for (; m > 0; m -= std::min(m, few_samples)) {
     const auto add = m == 1   ? &add_product<T, 1>

@@ -54,14 +54,15 @@ void transpose(ConstMatrix<T> A, Matrix<T> B) {
       const std::size_t cols = A.cols - j < n ? A.cols - j : n;
       const auto from = [a = A.row(i) + j, stride = A.stride](std::size_t r) { return a + r * stride; };
       const auto to = [b = B.row(j) + i, stride = B.stride](std::size_t c) { return b + c * stride; };
+      const auto turn = [=](std::size_t height, std::size_t width) __attribute__((always_inline)) {
+        transpose_block<T>(
+            height, width, [=](std::size_t r) { return load_part<Vector<T>>(from(r), width); },
+            [=](std::size_t c, Vector<T> v) { store_part(to(c), v, height); });
+      };
       if (rows == n && cols == n) {
-        transpose_block<T>(
-            n, n, [=](std::size_t r) { return load(from(r)); },
-            [=](std::size_t c, Vector<T> v) { store(to(c), v); });
+        turn(n, n);  // without a test for each row
       } else {
-        transpose_block<T>(
-            rows, cols, [=](std::size_t r) { return load_part<Vector<T>>(from(r), cols); },
-            [=](std::size_t c, Vector<T> v) { store_part(to(c), v, rows); });
+        turn(rows, cols);
       }
     }
   }
