@@ -36,3 +36,14 @@ def test_kernels(name):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, *TESTS]
     done = subprocess.run(command, env=environment, cwd=HERE, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", ["AVX2", "none"])
+def test_a_set_that_is_not_there(name):
+    script = "from backsweep import _core; print(_core.instruction_set())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"BACKSWEEP_ISA": name}, capture_output=True, text=True
+    )
+    best = _core.instruction_sets()[0]
+    assert done.stdout.strip() == best
+    assert f"BACKSWEEP_ISA must be one of {', '.join(_core.instruction_sets())} here, got '{name}'" in done.stderr

@@ -453,6 +453,26 @@ print(len(os.listdir("/proc/self/task")) - before)
     assert done.stdout == "0\n", done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "work",
+    [
+        "network().fit(X, y, epochs=10**6)",
+        "while True: network().forward(X)",
+        "while True: bs.functional.dense(X, W, b)",
+    ],
+)
+def test_the_interpreter_ends_while_a_daemon_computes(work):
+    """Up to Python 3.13 it unwinds the daemon's stack when that comes back for the GIL: through the core's."""
+    script = f"""
+W, b = network().W[0].copy(), network().b[0].copy()
+def work():
+    {work}
+threading.Thread(target=work, daemon=True).start()
+time.sleep(0.3)
+"""
+    run_apart(script)
+
+
 # Memory
 
 SMALL, LARGE, COLUMNS = 64, 256, 64  # MiB of rows, in bytes each

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "bindings/gil.hpp"
+#include "core/loss.hpp"
 #include "core/matrix.hpp"
 #include "core/source.hpp"
 
@@ -121,6 +123,12 @@ inline py::custom_type_setup made_by_functions() {
       return nullptr;
     };
   });
+}
+
+// Labels are the classes of one softmax.
+inline void require_labels_loss(Loss loss) {
+  if (loss != Loss::softmax_cross_entropy)
+    throw py::type_error("labels are targets of softmax_cross_entropy only");
 }
 
 // The value of an enumeration by its name, from the core's own list of names.

@@ -48,9 +48,7 @@ Data<T> data_of(const Network<T>& network, const py::array& X, const py::array& 
   Data<T> data;
   data.X = inputs(network, X);
   if (data.X.rows == 0) refuse("X", "have at least one row", "none");
-  if (labels && network.loss() != Loss::softmax_cross_entropy) {
-    throw py::type_error("labels are targets of softmax_cross_entropy only");
-  }
+  if (labels) require_labels_loss(network.loss());
   data.y = rows_of(y, "y", data.X.rows, labels ? 1 : network.n_out());
   data.labels = labels;
   if (sample_weight) data.weights = rows_of(*sample_weight, "sample_weight", data.X.rows, 1);

@@ -23,7 +23,7 @@ Array<T> elementary(const std::string& name, const Array<T>& x) {
   const T* in = vector(x, "x", static_cast<std::size_t>(x.size()));
   Array<T> y(x.size());
   T* out = y.mutable_data();
-  const py::gil_scoped_release nogil;
+  const WithoutGil nogil;
   evaluate_elementary<T>(function, in, static_cast<std::size_t>(x.size()), out);
   return y;
 }
@@ -34,7 +34,7 @@ Array<T> activate(const std::string& sigma, const Array<T>& A) {
   const auto A_view = matrix(A, "A");
   auto Z = new_matrix<T>(A_view.rows, A_view.cols);
   const auto Z_view = writable(Z);
-  const py::gil_scoped_release nogil;
+  const WithoutGil nogil;
   activation_forward<T>(kind, A_view, Z_view);
   return Z;
 }
@@ -46,7 +46,7 @@ Array<T> multiply_by_slope(const std::string& sigma, const Array<T>& G, const Ar
   const auto G_view = matrix(G, "G", A_view.rows, A_view.cols);
   auto D = new_matrix<T>(A_view.rows, A_view.cols);
   const auto D_view = writable(D);
-  const py::gil_scoped_release nogil;
+  const WithoutGil nogil;
   activation_forward<T>(kind, A_view, D_view);  // Z, which D then overwrites entry by entry
   activation_backward<T>(kind, G_view, A_view, D_view, D_view);
   return D;
@@ -74,7 +74,7 @@ Array<T> dense(const Array<T>& Z, const Array<T>& W, const std::optional<Array<T
   const DenseArguments<T> a(Z, W, b, sigma);
   auto Z_next = new_matrix<T>(a.Z.rows, a.W.cols);
   const auto Z_next_view = writable(Z_next);
-  const py::gil_scoped_release nogil;
+  const WithoutGil nogil;
   functional::dense<T>(a.sigma, a.Z, a.W, a.b, Z_next_view);
   return Z_next;
 }
@@ -92,7 +92,7 @@ py::tuple dense_gradients(const Array<T>& G_next, const Array<T>& Z, const Array
   const auto dW_view = writable(dW);
   T* db_data = db ? db->mutable_data() : nullptr;
   {
-    const py::gil_scoped_release nogil;
+    const WithoutGil nogil;
     functional::dense_backward<T>(a.sigma, G_next_view, a.Z, a.W, a.b, G_view, dW_view, db_data);
   }
   return py::make_tuple(G, dW, db);
@@ -123,7 +123,7 @@ Array<T> normalised(const Matrix<const T>& Z, const Array<T>& gamma, const Array
   const T* beta_data = vector(beta, "beta", Z.cols);
   auto A = new_matrix<T>(Z.rows, Z.cols);
   const auto A_view = writable(A);
-  const py::gil_scoped_release nogil;
+  const WithoutGil nogil;
   normalise(Z, gamma_data, beta_data, A_view);
   return A;
 }
@@ -138,7 +138,7 @@ py::tuple normalised_gradients(const Array<T>& D, const Matrix<const T>& Z, cons
   const auto G_view = writable(G);
   T *dgamma_data = dgamma.mutable_data(), *dbeta_data = dbeta.mutable_data();
   {
-    const py::gil_scoped_release nogil;
+    const WithoutGil nogil;
     backward(D_view, Z, gamma_data, G_view, dgamma_data, dbeta_data);
   }
   return py::make_tuple(G, dgamma, dbeta);
@@ -170,61 +170,55 @@ Array<T> dropout(const Array<T>& Z, double p, std::uint64_t seed, std::uint64_t 
   require_probability(p);
   auto Z_next = new_matrix<T>(Z_view.rows, Z_view.cols);
   const auto Z_next_view = writable(Z_next);
-  const py::gil_scoped_release nogil;
+  const WithoutGil nogil;
   functional::dropout<T>(p, {seed, step}, layer, Z_view, Z_next_view);
   return Z_next;
 }
 
-// Targets of either form: labels where y is an array of int64 of one dimension, else values.
+// What a loss is of. Targets come in either form: labels where y is an array of int64 of one dimension, else
+// values.
 template <class T>
-struct TargetArguments {
+struct LossArguments {
+  Loss loss;
+  ConstMatrix<T> Z;
   Targets<T> targets;
 
-  TargetArguments(const Array<T>& Z, const py::array& y, const std::optional<Array<T>>& weights) {
-    const auto Z_view = matrix(Z, "Z");
-    if (Z_view.rows == 0 || Z_view.cols == 0)
-      refuse("Z", "have at least one row and one column", shape_text(Z));
+  LossArguments(const std::string& name, const Array<T>& logits, const py::array& y,
+                const std::optional<Array<T>>& weights)
+      : loss(loss_kind(name)), Z(matrix(logits, "Z")) {
+    if (Z.rows == 0 || Z.cols == 0) refuse("Z", "have at least one row and one column", shape_text(logits));
     if (y.ndim() == 1 && py::isinstance<Array<std::int64_t>>(y)) {
+      require_labels_loss(loss);
       const auto labels = py::cast<Array<std::int64_t>>(y);
-      targets.labels = vector(labels, "y", Z_view.rows);
-      if (!labels_in_range(targets.labels, Z_view.rows, Z_view.cols)) {
-        refuse("y", "hold labels from 0 to " + std::to_string(Z_view.cols - 1), "others");
+      targets.labels = vector(labels, "y", Z.rows);
+      if (!labels_in_range(targets.labels, Z.rows, Z.cols)) {
+        refuse("y", "hold labels from 0 to " + std::to_string(Z.cols - 1), "others");
       }
     } else if (py::isinstance<Array<T>>(y)) {
-      targets.values = matrix(py::cast<Array<T>>(y), "y", Z_view.rows, Z_view.cols);
+      targets.values = matrix(py::cast<Array<T>>(y), "y", Z.rows, Z.cols);
     } else {
       throw py::type_error("y must be int64 labels or values of the dtype of Z");
     }
-    targets.weights = optional_vector(weights, "sample_weight", Z_view.rows);
+    targets.weights = optional_vector(weights, "sample_weight", Z.rows);
   }
 };
 
 template <class T>
 double loss_value(const std::string& loss, const Array<T>& Z, const py::array& y,
                   const std::optional<Array<T>>& weights) {
-  const auto kind = loss_kind(loss);
-  const TargetArguments<T> arguments(Z, y, weights);
-  if (arguments.targets.labels != nullptr && kind != Loss::softmax_cross_entropy) {
-    throw py::type_error("labels are targets of softmax_cross_entropy only");
-  }
-  const auto Z_view = matrix(Z, "Z");
-  const py::gil_scoped_release nogil;
-  return functional::loss<T>(kind, Z_view, arguments.targets, {});
+  const LossArguments<T> of(loss, Z, y, weights);
+  const WithoutGil nogil;
+  return functional::loss<T>(of.loss, of.Z, of.targets, {});
 }
 
 template <class T>
 Array<T> loss_gradient(const std::string& loss, const Array<T>& Z, const py::array& y,
                        const std::optional<Array<T>>& weights) {
-  const auto kind = loss_kind(loss);
-  const TargetArguments<T> arguments(Z, y, weights);
-  if (arguments.targets.labels != nullptr && kind != Loss::softmax_cross_entropy) {
-    throw py::type_error("labels are targets of softmax_cross_entropy only");
-  }
-  const auto Z_view = matrix(Z, "Z");
-  auto G = new_matrix<T>(Z_view.rows, Z_view.cols);
+  const LossArguments<T> of(loss, Z, y, weights);
+  auto G = new_matrix<T>(of.Z.rows, of.Z.cols);
   const auto G_view = writable(G);
-  const py::gil_scoped_release nogil;
-  functional::loss<T>(kind, Z_view, arguments.targets, G_view);
+  const WithoutGil nogil;
+  functional::loss<T>(of.loss, of.Z, of.targets, G_view);
   return G;
 }
 
@@ -233,8 +227,8 @@ Array<T> softmax_rows(const Array<T>& Z) {
   const auto Z_view = with_columns(Z);
   auto S = new_matrix<T>(Z_view.rows, Z_view.cols);
   const auto S_view = writable(S);
-  const py::gil_scoped_release nogil;
-  softmax<T>(Z_view, S_view);
+  const WithoutGil nogil;
+  functional::softmax<T>(Z_view, S_view);
   return S;
 }
 

@@ -58,7 +58,7 @@ Array<T> network_forward(const Network<T>& network, const Array<T>& theta, const
   const auto Z_view = writable(Z);
   bool valid = false;
   {
-    const py::gil_scoped_release nogil;
+    const WithoutGil nogil;
     valid = forward<T>(network, theta_data, buffer_data, rows, standardised, Z_view, n_threads);
   }
   require(valid);
@@ -100,7 +100,7 @@ py::tuple network_evaluate(const Network<T>& network, const Array<T>& theta, con
   const T* buffer_data = buffers_of(network, buffers);
   Evaluation result;
   {
-    const py::gil_scoped_release nogil;
+    const WithoutGil nogil;
     result = evaluate<T>(network, theta_data, buffer_data, data, n_threads);
   }
   require(result.input_valid);
@@ -126,7 +126,7 @@ py::tuple network_gradients(const Network<T>& network, const Array<T>& theta, co
   const auto dX_view = wants_dX ? writable(dX) : Matrix<T>{};
   Evaluation result;
   {
-    const py::gil_scoped_release nogil;
+    const WithoutGil nogil;
     result = loss_and_gradients<T>(network, theta_data, data, pass, dtheta_data, dX_view, n_threads);
   }
   require(result.input_valid);
@@ -138,7 +138,7 @@ py::object first_nonfinite(const py::array& X, std::size_t n_threads) {
   const Source rows = source(X, "X");
   std::optional<Position> position;
   {
-    const py::gil_scoped_release nogil;
+    const WithoutGil nogil;
     position = find_nonfinite<T>(rows, n_threads);
   }
   return position ? py::object(py::make_tuple(position->row, position->col)) : py::none();
@@ -149,7 +149,7 @@ py::object first_no_label(const py::array& y, std::size_t classes) {
   const Source labels = source(y, "y");
   std::optional<std::size_t> row;
   {
-    const py::gil_scoped_release nogil;
+    const WithoutGil nogil;
     row = find_no_label(labels, classes);
   }
   return row ? py::object(py::int_(*row)) : py::none();

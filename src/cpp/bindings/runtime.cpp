@@ -1,5 +1,7 @@
 // Version, BLAS, threads: what the machine and the build are.
 
+#include <cstdlib>
+#include <string>
 #include <string_view>
 
 #include "bindings/arrays.hpp"
@@ -31,14 +33,26 @@ void copy(const py::array& source, py::array& target, std::size_t n_threads) {
   const void* from = source.data();
   void* to = target.mutable_data();  // raises where it is read-only
   const auto bytes = static_cast<std::size_t>(source.nbytes());
-  const py::gil_scoped_release nogil;
+  const WithoutGil nogil;
   copy_bytes(from, to, bytes, n_threads);
+}
+
+// A set that is asked for in vain would not be missed.
+void check_instruction_set() {
+  const char* const wanted = std::getenv("BACKSWEEP_ISA");
+  if (wanted == nullptr || *wanted == '\0' || instruction_set() == wanted) return;
+  std::string names;
+  for (const std::string& name : instruction_sets()) names += (names.empty() ? "" : ", ") + name;
+  if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "BACKSWEEP_ISA must be one of %s here, got '%s': %s is used",
+                       names.c_str(), wanted, instruction_set().c_str()) < 0)
+    throw py::error_already_set();
 }
 
 }  // namespace
 
 void register_runtime(py::module_& module) {
   blas::use_one_thread();
+  check_instruction_set();
   module.attr("__version__") = BACKSWEEP_VERSION;
   module.attr("elementary_functions") = as_tuple(elementary_names);
   module.attr("activations") = as_tuple(activation_names);

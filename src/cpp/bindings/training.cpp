@@ -85,7 +85,7 @@ void shuffle_rows(Array<std::int64_t> order, std::size_t left, const Array<std::
     refuse("left", "be a number of entries, below 2**32", std::to_string(left));
   }
   if (steps > left) refuse("draws", "be no more than are left", shape_text(draws));
-  const py::gil_scoped_release nogil;
+  const WithoutGil nogil;
   shuffle(entries, left, factors, steps);
 }
 
@@ -194,7 +194,7 @@ py::tuple trainer_run(BoundTrainer<T>& bound, const std::optional<Array<std::int
   const std::int64_t* order_data = optional_vector(order, "order", bound.trainer.rows_of(first, n_rates));
   Progress progress;
   {
-    const py::gil_scoped_release nogil;
+    const WithoutGil nogil;
     EpochSums so_far{totals[0], totals[1], totals[2], totals[3], totals[4]};
     progress = bound.trainer.run(order_data, first, rates, n_rates, static_cast<std::uint64_t>(*count), draws,
                                  seconds, so_far);

@@ -148,6 +148,19 @@ double loss(Loss loss, const ConstMatrix<T>& Z, const Targets<T>& y, const Matri
   return sum / weight;
 }
 
+template <class T>
+void softmax(const ConstMatrix<T>& Z, const Matrix<T>& S) {
+  constexpr std::size_t samples_at_a_time = 64;
+  OwnedMatrix<T> features(Z.cols, std::min(Z.rows, samples_at_a_time));
+  for (std::size_t i = 0; i < Z.rows; i += samples_at_a_time) {
+    const std::size_t samples = std::min(Z.rows - i, samples_at_a_time);
+    const Matrix<T> some = features.view().col_range(0, samples);
+    kernels<T>().transpose(Z.row_range(i, samples), some);
+    kernels<T>().softmax(some, some);
+    kernels<T>().transpose(some, S.row_range(i, samples));
+  }
+}
+
 #define BACKSWEEP_INSTANTIATE(T)                                                                            \
   template void dense<T>(Activation, const ConstMatrix<T>&, const ConstMatrix<T>&, const T*,                \
                          const Matrix<T>&);                                                                 \
@@ -160,7 +173,8 @@ double loss(Loss loss, const ConstMatrix<T>& Z, const Targets<T>& y, const Matri
   template void batch_norm<T>(const ConstMatrix<T>&, const T*, const T*, const Matrix<T>&);                 \
   template void batch_norm_backward<T>(const ConstMatrix<T>&, const ConstMatrix<T>&, const T*,              \
                                        const Matrix<T>&, T*, T*);                                           \
-  template double loss<T>(Loss, const ConstMatrix<T>&, const Targets<T>&, const Matrix<T>&);
+  template double loss<T>(Loss, const ConstMatrix<T>&, const Targets<T>&, const Matrix<T>&);                \
+  template void softmax<T>(const ConstMatrix<T>&, const Matrix<T>&);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)
 #undef BACKSWEEP_INSTANTIATE

@@ -45,4 +45,8 @@ void batch_norm_backward(const ConstMatrix<T>& D, const ConstMatrix<T>& Z, const
 template <class T>
 double loss(Loss loss, const ConstMatrix<T>& Z, const Targets<T>& y, const Matrix<T>& G);
 
+// S = softmax of each row of Z (m, k). S may be Z.
+template <class T>
+void softmax(const ConstMatrix<T>& Z, const Matrix<T>& S);
+
 }  // namespace backsweep::functional

@@ -1,7 +1,6 @@
 #include "core/loss.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/kernels/kernels.hpp"
 
@@ -31,25 +30,9 @@ LossSums loss_and_gradient(Loss loss, const ConstMatrix<T>& Z, const Targets<T>&
   return {sums.loss, classifies(loss) ? sums.correct : 0.0};
 }
 
-template <class T>
-void softmax(const ConstMatrix<T>& Z, const Matrix<T>& S) {
-  for (std::size_t i = 0; i < Z.rows; ++i) {
-    const T* z = Z.row(i);
-    T* s = S.row(i);
-    const T max = *std::max_element(z, z + Z.cols);
-    T sum = 0;
-    for (std::size_t j = 0; j < Z.cols; ++j) {
-      s[j] = std::exp(z[j] - max);
-      sum += s[j];
-    }
-    for (std::size_t j = 0; j < Z.cols; ++j) s[j] /= sum;
-  }
-}
-
 #define BACKSWEEP_INSTANTIATE(T)                                                                 \
   template LossSums loss_and_gradient<T>(Loss, const ConstMatrix<T>&, const Targets<T>&, double, \
                                          const Matrix<T>&);                                      \
-  template void softmax<T>(const ConstMatrix<T>&, const Matrix<T>&);                             \
   template double weight_sum<T>(const Targets<T>&, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

@@ -59,8 +59,4 @@ template <class T>
 LossSums loss_and_gradient(Loss loss, const ConstMatrix<T>& Z, const Targets<T>& y, double scale,
                            const Matrix<T>& G);
 
-// S = softmax of each row of Z (m, k). S may be Z.
-template <class T>
-void softmax(const ConstMatrix<T>& Z, const Matrix<T>& S);
-
 }  // namespace backsweep

@@ -41,6 +41,7 @@ struct Kernels {
   void (*activate)(Activation, const Matrix<const T>& A, const Matrix<T>& Z);
   void (*multiply_by_slope)(Activation, const Matrix<const T>& G, const Matrix<const T>& A,
                             const Matrix<const T>& Z, const Matrix<T>& D);
+  void (*softmax)(const Matrix<const T>& Z, const Matrix<T>& S);
   LossSums (*loss)(Loss, const Matrix<const T>& Z, const Targets<T>& y, double scale, const Matrix<T>& G);
   void (*update)(const OptimizerSettings&, std::size_t begin, std::size_t end, const StepSize&,
                  const T* dtheta, const OptimizerState<T>&, T* theta);

@@ -98,6 +98,21 @@ Integers<T> labels_of(const Targets<T>& y, std::size_t c, std::size_t samples) {
   return labels;
 }
 
+// S = softmax of each column of Z. S may be Z.
+template <class T>
+void softmax_of_columns(ConstMatrix<T> Z, Matrix<T> S) {
+  for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
+    const Vector<T> max = column_maximum<T>(Z, c).value;
+    Vector<T> sum{};
+    for (std::size_t j = 0; j < Z.rows; ++j) {
+      const Vector<T> e = exponential(load(Z.row(j) + c) - max);
+      store(S.row(j) + c, e);
+      sum += e;
+    }
+    for (std::size_t j = 0; j < Z.rows; ++j) store(S.row(j) + c, load(S.row(j) + c) / sum);
+  }
+}
+
 // ℓ = log Σ exp(z) - z_y, G = S - I_y: the notes' pair.
 template <class T>
 LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
