@@ -58,6 +58,7 @@ LEVELS = [
     ["kernels/row_product"],
     ["kernels/kernels"],
     ["layer", "occupied"],
+    ["normalisation"],
     ["batch_norm", "dense", "dropout", "layer_norm"],
     ["workspace", "layers"],
     ["network", "functional"],

@@ -88,22 +88,9 @@ void BatchNorm<T>::backward(const T* theta, const Matrix<T>& A, const ConstMatri
                             const Matrix<T>& G_next, const Matrix<T>& D_rows, const Matrix<T>& G,
                             const Pass<T>& pass) const {
   const Matrix<T> D = G_next, Zhat = A.row_range(0, n_);
-  const std::size_t m = D_rows.rows;
   activation_backward<T>(sigma_, G_next, preactivation(A), Z_next, D);
   kernels<T>().batch_norm_backward_given(D, pass.buffers + n_, epsilon, gamma(theta), Zhat, G);
-  kernels<T>().transpose(Zhat.col_range(0, m), D_rows.col_range(0, n_));
-  kernels<T>().transpose(D.col_range(0, m), D_rows.col_range(n_, n_));
-}
-
-// dγ and dβ lie as their terms do: the row of ones adds them up, over the samples or over the one row of sums
-// that a training pass leaves.
-template <class T>
-void BatchNorm<T>::gradient(Slice, const ConstMatrix<T>& Z, const Occupied&, const ConstMatrix<T>&,
-                            const ConstMatrix<T>& D_rows, T* dtheta_block, const Ahead<T>& ahead) const {
-  const Matrix<T> sums{dtheta_block, 1, parameters(), parameters()};
-  ProductOptions<T> options;
-  options.ahead = &ahead;
-  kernels<T>().product(true, Z.row_range(n_, 1), D_rows, nullptr, sums, options);
+  this->leave_terms(Zhat, D, D_rows);
 }
 
 template class BatchNorm<float>;

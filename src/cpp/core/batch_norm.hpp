@@ -3,8 +3,7 @@
 // running ones.
 #pragma once
 
-#include "core/activation.hpp"
-#include "core/layer.hpp"
+#include "core/normalisation.hpp"
 
 namespace backsweep {
 
@@ -12,21 +11,16 @@ namespace backsweep {
 inline constexpr double batch_norm_epsilon = 1e-5;
 inline constexpr double batch_norm_momentum = 0.1;
 
-// Parameters: γ (n), then β (n). Buffers: the running mean (n), then the running variance (n). Statistics:
+// Buffers: the running mean (n), then the running variance (n). Statistics:
 // the batch's mean (n), then its variance (n), which divides by m. What forward keeps: Ẑ, then A where σ'
 // needs it.
 template <class T>
-class BatchNorm final : public Layer<T>, public WholeBatch<T> {
+class BatchNorm final : public Normalisation<T>, public WholeBatch<T> {
  public:
-  BatchNorm(std::size_t n, Activation sigma) : n_(n), sigma_(sigma) {}
+  using Normalisation<T>::Normalisation;
 
-  std::size_t n_in() const override { return n_; }
-  std::size_t n_out() const override { return n_; }
-  std::size_t parameters() const override { return 2 * n_; }
   std::size_t buffers() const override { return 2 * n_; }
   std::size_t kept_rows() const override { return n_ + (needs_preactivation(sigma_) ? n_ : 0); }
-  std::size_t summed() const override { return 2 * n_; }  // D ∘ Ẑ for dγ, and D for dβ
-  double flops() const override { return 8.0 * static_cast<double>(n_); }
 
   // Of a prediction pass.
   void forward(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A, const Matrix<T>& Z_next,
@@ -47,22 +41,16 @@ class BatchNorm final : public Layer<T>, public WholeBatch<T> {
                       const Matrix<T>& G) const override;
   void remember(const T* statistics, std::size_t m, T* buffers) const override;
 
-  std::vector<Slice> gradient_blocks(std::size_t) const override { return {{0, parameters()}}; }
-  void gradient(Slice block, const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D,
-                const ConstMatrix<T>& D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
-
  private:
+  using Base = Normalisation<T>;
+  using Base::beta, Base::gamma, Base::n_, Base::sigma_;
+
   static constexpr T epsilon = static_cast<T>(batch_norm_epsilon);
 
   Slice features(std::size_t task) const;
-  const T* gamma(const T* theta) const { return theta; }
-  const T* beta(const T* theta) const { return theta + n_; }
   Matrix<T> preactivation(const Matrix<T>& A) const {
     return A && needs_preactivation(sigma_) ? A.row_range(n_, n_) : Matrix<T>{};
   }
-
-  std::size_t n_;
-  Activation sigma_;
 };
 
 }  // namespace backsweep
