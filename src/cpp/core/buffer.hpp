@@ -44,7 +44,26 @@ struct AlignedAllocator {
   }
 };
 
+// Numbers are what was in their memory, until they are written.
+template <class T>
+struct UninitialisedAllocator : AlignedAllocator<T> {
+  UninitialisedAllocator() = default;
+  template <class U>
+  UninitialisedAllocator(const UninitialisedAllocator<U>&) {}
+
+  template <class U>
+  void construct(U* p) {
+    ::new (static_cast<void*>(p)) U;
+  }
+  template <class U>
+  void construct(U* p, const U& value) {
+    ::new (static_cast<void*>(p)) U(value);
+  }
+};
+
 template <class T>
 using Buffer = std::vector<T, AlignedAllocator<T>>;
+template <class T>
+using UninitialisedBuffer = std::vector<T, UninitialisedAllocator<T>>;
 
 }  // namespace backsweep

@@ -27,8 +27,11 @@ template <class T>
 using Conversions =
     std::tuple<Conversion<T, std::uint8_t>, Conversion<T, Half>, Conversion<T, float>, Conversion<T, double>>;
 
+template <class E, class T, class... Types>
+constexpr bool is_among(const std::tuple<Conversion<T, Types>...>&) {
+  return (std::is_same_v<E, Types> || ...);
+}
 template <class E>
-constexpr bool has_conversion = std::is_same_v<E, std::uint8_t> || std::is_same_v<E, Half> ||
-                                std::is_same_v<E, float> || std::is_same_v<E, double>;
+constexpr bool has_conversion = is_among<E>(Conversions<float>{});
 
 }  // namespace backsweep

@@ -9,6 +9,8 @@
 namespace backsweep {
 namespace {
 
+static_assert(few_rows <= several_samples, "what row_product takes");
+
 // Nothing is swept back over these: a larger piece reads the weights less often.
 constexpr std::size_t tiles_at_once = 2;
 constexpr std::size_t tiles_at_once_of_large = 4;

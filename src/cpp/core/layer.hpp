@@ -15,7 +15,7 @@
 
 namespace backsweep {
 
-// A contiguous piece of a layer's parameters, counted from the layer's first.
+// The numbers begin, begin + 1, ..., end - 1: of parameters, samples, units, tiles or layers.
 struct Slice {
   std::size_t begin;
   std::size_t end;

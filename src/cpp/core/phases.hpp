@@ -25,7 +25,7 @@ struct Phase {
     batch_backward,
   };
   Work work;
-  std::size_t index = 0;  // of the layer; of a sweep: the how-manieth, counted forward and back
+  std::size_t index = 0;  // of the layer; of a sweep: its number, counted forward and back
 };
 using Phases = std::vector<Phase>;
 

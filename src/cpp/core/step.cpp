@@ -40,12 +40,12 @@ Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, st
   }
   if (data.labels) {
     workspace_.labels.resize(batch_rows);
-  } else {
+  } else if (data.y) {
     workspace_.values = OwnedMatrix<T>(network.n_out(), batch_rows);
   }
   if (data.weights) workspace_.weights = OwnedMatrix<T>(1, batch_rows);
   const std::size_t tiles = network.tiles(batch_rows);
-  if (!is_direct<T>(data.X, data.standardisation) || (!data.labels && !is_direct<T>(data.y, {}))) {
+  if (!is_direct<T>(data.X, data.standardisation) || (data.y && !data.labels && !is_direct<T>(data.y, {}))) {
     const std::size_t rows = whole_vectors(batch_rows);
     workspace_.gathered = OwnedMatrix<T>(rows, std::max(network.n_in(), network.n_out()));
   }

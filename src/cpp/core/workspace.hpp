@@ -22,14 +22,17 @@ inline std::size_t whole_parts(std::size_t n) {
   return (n + narrowest_vector - 1) / narrowest_vector * narrowest_vector;
 }
 
-// A matrix that owns its entries, zeros at first. A row reaches to the end of a whole vector and takes an odd
-// number of cache lines, so that a column does not fall into a few sets of the first-level cache.
+// A matrix that owns its entries, which are to be written before they are read. A row reaches to the end of a
+// whole vector, with zeros at first, and takes an odd number of cache lines, so that a column does not fall
+// into a few sets of the first-level cache.
 template <class T>
 class OwnedMatrix {
  public:
   OwnedMatrix() = default;
   OwnedMatrix(std::size_t rows, std::size_t cols)
-      : rows_(rows), cols_(whole_vectors(cols)), stride_(odd_lines(cols_)), buffer_(rows * stride_) {}
+      : rows_(rows), cols_(whole_vectors(cols)), stride_(odd_lines(cols_)), buffer_(rows * stride_) {
+    for (std::size_t i = 0; i < rows; ++i) std::fill(view().row(i) + cols, view().row(i) + stride_, T(0));
+  }
 
   // With a row of ones after the last.
   static OwnedMatrix and_ones(std::size_t rows, std::size_t cols) {
@@ -61,7 +64,7 @@ class OwnedMatrix {
   std::size_t rows_ = 0;
   std::size_t cols_ = 0;
   std::size_t stride_ = 0;
-  Buffer<T> buffer_;
+  UninitialisedBuffer<T> buffer_;
 };
 
 // The letters of the notes for a batch of m samples, which lie along the rows: Z[i] is (n_i, m) here.

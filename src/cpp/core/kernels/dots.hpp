@@ -42,7 +42,7 @@ __attribute__((noinline)) void dots_block(const T* A, std::size_t A_stride, cons
     Vector<T> bs[cols];
 #pragma GCC unroll 5
     for (std::size_t k = 0; k < cols; ++k) bs[k] = read(B + k * B_stride);
-#pragma GCC unroll 16
+#pragma GCC unroll 20
     for (std::size_t j = 0; j < rows; ++j) {
       const Vector<T> a = read(A + j * A_stride);
 #pragma GCC unroll 5
@@ -63,7 +63,7 @@ __attribute__((noinline)) void dots_block(const T* A, std::size_t A_stride, cons
     add_lanes<T>(c[g]);
     store(sums + g * lanes<T>, c[g][0]);
   }
-#pragma GCC unroll 16
+#pragma GCC unroll 20
   for (std::size_t j = 0; j < rows; ++j) {
 #pragma GCC unroll 5
     for (std::size_t k = 0; k < cols; ++k) C[j * C_stride + k] = sums[j * cols + k];

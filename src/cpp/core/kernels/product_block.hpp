@@ -1,6 +1,8 @@
 // The innermost loops of a product: the block of C that is held in registers. See product.hpp.
 #pragma once
 
+#include <cassert>
+
 #include "core/kernels/panels.hpp"
 #include "core/kernels/product_options.hpp"
 #include "core/kernels/simd.hpp"
@@ -147,6 +149,7 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     const std::size_t n_companions = ahead == nullptr ? 0 : ahead->companions.count;
     const bool copies = !p_along_rows && block.panels != nullptr;
     const bool asks = block.upcoming != nullptr && block.upcoming->count > 0;
+    assert(block.chosen == nullptr || !asks);  // its terms are done
     if (n_companions > 0 || asks || block.next != nullptr || copies) {
       for (std::size_t j = 0; j < rows; ++j) {
         for (std::size_t i = 0; i < n_companions; ++i) {

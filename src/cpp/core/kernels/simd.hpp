@@ -181,11 +181,6 @@ inline bool any_lane(V holds) {
   return any != 0;
 }
 
-template <class T>
-inline Vector<T> larger(Vector<T> a, Vector<T> b) {
-  return a > b ? a : b;
-}
-
 // √x, rounded correctly.
 template <class V>
 inline V square_root(V x) {
