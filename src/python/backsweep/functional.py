@@ -339,7 +339,7 @@ def layer_norm_backward(D: Array, Z: Array, gamma: Array) -> tuple[Array, Array,
 
 @traceable
 def softmax(Z: Array) -> Array:
-    """``S = exp(Z) / Σ exp(Z)`` along each row, whatever the size of Z."""
+    """``S = exp(Z) / Σ exp(Z)`` along each row, however large the entries of Z."""
     (Z,) = _matrices(Z=Z)
     return _core.softmax(Z)
 
