@@ -151,9 +151,17 @@ DATA = [
     refused("sample_weight", "real numbers", "complex128", TypeError, sample_weight=np.ones(M) * 1j),
     refused("sample_weight", "real numbers", "<U", TypeError, sample_weight="balanced"),
     refused("sample_weight", "ordinary array", "masked", TypeError, sample_weight=np.ma.ones(M)),
-    # These vanish in float32, or have a sum that no float64 holds.
-    refused("sample_weight", "", "", sample_weight=np.full(M, 1e-60)),
-    refused("sample_weight", "", "", sample_weight=np.full(M, 1e308), settings={"dtype": "float64"}),
+    # The core takes subnormal numbers as zero: of the dtype, and of float32 as it is read.
+    *(refused("sample_weight", f"at least {least} where it counts", f"{w * M:g} of {w * M:g} in all; scale all",
+              sample_weight=np.full(M, w, given), settings={"dtype": dtype})
+      for w, given, dtype, least in ((1e-60, "f8", "float32", "1.17549e-38"), (1e-40, "f8", "float32", "1.17549e-38"),
+                                     (2.0**-130, "f4", "float32", "1.17549e-38"),
+                                     (2.0**-130, "f4", "float64", "1.17549e-38"),
+                                     (1e-310, "f8", "float64", "2.22507e-308"))),
+    refused("sample_weight", "at least 1.17549e-38", "of 1.", sample_weight=changed(np.full(M, 1e-38), 0, 1e-36)),
+    refused("sample_weight", "positive sum that is finite in float32", "2.4e+39", sample_weight=np.full(M, 1e38)),
+    refused("sample_weight", "positive sum that is finite in float64", "inf", sample_weight=np.full(M, 1e308),
+            settings={"dtype": "float64"}),
 ]  # fmt: skip
 
 SETTINGS = [
@@ -226,6 +234,16 @@ def test_fit_refuses_validation_data(expected, got, error, data):
     assert expected in str(refusal.value)
     assert got in str(refusal.value)
     assert state(net, optimizer) == before
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scale", [1e-37, 1e-20, 1e36])
+def test_only_the_proportions_of_weights_matter(backend, scale):
+    """Small and large as they may be; what vanishes beside others is no reason to refuse them."""
+    net, w = network(backend), np.linspace(0.2, 1, M)
+    expected = net.evaluate(X, LABELS, sample_weight=changed(w, 3, 0))["loss"]
+    scaled = changed(w * scale, 3, scale * 1e-20)
+    assert net.evaluate(X, LABELS, sample_weight=scaled)["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_refused_optimizer_is_bound_to_no_network():
