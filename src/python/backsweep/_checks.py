@@ -124,6 +124,12 @@ def in_pieces(array: Array) -> Iterator[tuple[int, Array]]:
         yield begin, array[begin : begin + rows]
 
 
+def differences(rows: Array, origin: Array) -> Iterator[Array]:
+    """Of rows from one of float64, as float64, in pieces."""
+    for _, piece in in_pieces(rows):
+        yield np.subtract(piece, origin, dtype=np.float64)
+
+
 def _refuse_where(wrong: Array, piece: Array, begin: int, name: str, expected: str) -> None:
     if wrong.any():
         first = np.unravel_index(int(np.argmax(wrong)), wrong.shape)

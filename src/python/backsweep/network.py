@@ -192,9 +192,9 @@ class Network:
     def standardise(self, X: object) -> None:
         """Measure the columns of X, and read every row from now on as ``(X - mean) / scale``.
 
-        Scale is the standard deviation, or 1 for a column that does not vary. X is read in pieces; rows are
-        standardised as they are gathered, so integers on disk stay there. The two vectors are saved with the
-        network. ``dX`` remains the gradient with respect to X as it is given.
+        Scale is the standard deviation, or 1 for a column that does not vary beyond the rounding of its entries. X is
+        read in pieces; rows are standardised as they are gathered, so integers on disk stay there. The two vectors are
+        saved with the network. ``dX`` remains the gradient with respect to X as it is given.
 
         Parameters
         ----------
@@ -203,17 +203,17 @@ class Network:
         """
         rows = _checks.inputs(X, self.n_in, at_least=1)
         _checks.finite(rows, "X", np.dtype(np.float64))
-        m = len(rows)
+        m, first = len(rows), np.asarray(rows[0], dtype=np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # refused below
-            mean = sum(piece.sum(axis=0, dtype=np.float64) for _, piece in _checks.in_pieces(rows)) / m
-            square = sum(((piece - mean) ** 2).sum(axis=0) for _, piece in _checks.in_pieces(rows)) / m
-        if not np.isfinite(square).all():
-            column = int(np.argmin(np.isfinite(square)))
+            # Of differences from a row: those of a constant column are 0, where its own sum would be rounded.
+            mean = first + sum(D.sum(axis=0) for D in _checks.differences(rows, first)) / m
+            deviation = np.sqrt(sum((D * D).sum(axis=0) for D in _checks.differences(rows, mean)) / m)
+        if not np.isfinite(deviation).all():
+            column = int(np.argmin(np.isfinite(deviation)))
             raise ValueError(f"X must have columns of finite deviation, got column {column} beyond float64")
-        # What is left of a constant column is rounding of its sum.
-        varies = square > (m * np.finfo(np.float64).eps * np.abs(mean)) ** 2
-        self.input_mean = np.asarray(mean, dtype=np.float64)
-        self.input_scale = np.where(varies, np.sqrt(square), 1.0).astype(np.float64)
+        # What numbers differ by where they are one number, rounded in two ways, is not taken for their scale.
+        varies = deviation > np.finfo(np.float64).eps * np.abs(mean)
+        self.input_mean, self.input_scale = mean, np.where(varies, deviation, 1.0)
 
     def _data(self, X: object, y: object, sample_weight: object = None) -> Data:
         """What to learn from. Rows and labels are looked at as they are read: a backend refuses the whole call."""
