@@ -230,6 +230,37 @@ def test_progress_bar(monkeypatch, capsys, progress, stream, shown):
     assert same_bits(net, twin)
 
 
+class Plain:
+    """All that `print` needs of a stream."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("progress", ["auto", True, False])
+@pytest.mark.parametrize("stream", [lambda: None, closed, Plain], ids=["none", "closed", "plain"])
+def test_training_needs_no_standard_error(monkeypatch, stream, progress):
+    net, twin = network(), network()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", stream())
+        net.fit(X, LABELS, epochs=2, batch_size=8, progress=progress)
+        assert bool(getattr(sys.stderr, "text", "")) == (stream is Plain and progress is True)
+    twin.fit(X, LABELS, epochs=2, batch_size=8, progress=False)
+    assert same_bits(net, twin)
+
+
 def test_progress_bar_goes_away_with_an_error(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with pytest.raises(ZeroDivisionError):

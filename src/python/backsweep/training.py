@@ -130,8 +130,11 @@ class Epochs:
 
 
 def progress_bar(progress: object, total: int, unit: str = "step") -> AbstractContextManager[Any]:
-    """A bar over steps, or other units, on standard error; with "auto" only where somebody watches."""
-    if not (sys.stderr.isatty() if progress == "auto" else progress):
+    """A bar over steps, or other units, on standard error where there is one; with "auto" where somebody watches."""
+    stream: Any = sys.stderr  # None in a program without a console
+    if stream is None or getattr(stream, "closed", False) or not progress:
+        return nullcontext()
+    if progress == "auto" and not (hasattr(stream, "isatty") and stream.isatty()):
         return nullcontext()
     from tqdm import tqdm
 
