@@ -403,6 +403,23 @@ def test_a_schedule_that_fails_later_leaves_network_and_optimizer_at_the_steps_t
     assert net.theta.tobytes() == twin.theta.tobytes()
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("rate", "error"), BAD_RATES)
+def test_a_learning_rate_that_a_callback_spoils_is_not_used(backend, rate, error):
+    """Three epochs were taken, of four steps each; they stay."""
+    net, twin, optimizer = network(backend), network(backend), bs.Adam(0.01)
+
+    def spoil(net, history):
+        if history.epochs == 3:
+            optimizer.learning_rate = rate
+
+    with pytest.raises(error, match=r"^learning_rate must be a .*number.*, got "):
+        train(net, optimizer=optimizer, epochs=5, callbacks=[spoil])
+    assert optimizer.steps == 12
+    train(twin, optimizer=bs.Adam(0.01), epochs=3)
+    assert net.theta.tobytes() == twin.theta.tobytes()
+
+
 # The networks that there are
 
 NETWORKS = [

@@ -92,7 +92,7 @@ class Epochs:
         if callable(self.optimizer.learning_rate):
             rates = np.array([self.optimizer.rate(done + j) for j in range(count)], dtype=np.float64)
         else:
-            rates = np.full(count, self.optimizer.learning_rate, dtype=np.float64)
+            rates = np.full(count, self.optimizer.rate(done), dtype=np.float64)
         try:
             return self.trainer.run(rows, first, rates, self.counted, sums, SECONDS_BETWEEN_LOOKS)
         except ValueError:
