@@ -5,6 +5,7 @@ not the weights, not the generator, not the optimizer. Longer than 300 lines bec
 """
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -540,6 +541,71 @@ def test_optimizer_refuses(case):
     with pytest.raises(Exception) as refusal:  # noqa: PT011 - `check` wants the exact type
         arguments.pop("kind")(**arguments)
     case.check(refusal.value)
+
+
+SETTINGS_OF_ANOTHER_STATE = [
+    (bs.SGD, {"momentum": 0.9}, {"momentum": 0}, r"\(velocity\), got some for another \(none\)"),
+    (bs.RMSprop, {"momentum": 0.9, "centered": True}, {"momentum": 0}, r"\(average of squares, velocity, average\)"),
+    (bs.RMSprop, {"momentum": 0.9, "centered": True}, {"centered": False}, r"another \(average of squares, velocity\)"),
+    (bs.RMSprop, {}, {"momentum": 0.5}, r"\(average of squares\), got some for another"),
+    # As many vectors, but others.
+    (bs.RMSprop, {"momentum": 0.9}, {"momentum": 0, "centered": True}, r"velocity\), .*squares, average\); reset\(\)"),
+]
+
+
+def check_later_settings(kind, arguments, changes, trained, match):
+    """They are refused when training begins, and the optimizer goes on as if it had never had them."""
+    net, twin = network(), network()
+    optimizer, twin_optimizer = kind(0.01, **arguments), kind(0.01, **arguments)
+    if trained:
+        train(net, optimizer=optimizer)
+        train(twin, optimizer=twin_optimizer)
+    for name, value in changes.items():
+        setattr(optimizer, name, value)
+    before = state(net, optimizer)
+    with pytest.raises((TypeError, ValueError), match=match) as refusal:
+        train(net, optimizer=optimizer)
+    assert not isinstance(refusal.value, bs.DivergenceError)
+    assert state(net, optimizer) == before
+    for name in changes:
+        setattr(optimizer, name, getattr(twin_optimizer, name))
+    train(net, optimizer=optimizer)
+    train(twin, optimizer=twin_optimizer)
+    assert net.theta.tobytes() == twin.theta.tobytes()
+
+
+@pytest.mark.parametrize("trained", [False, True], ids=["new", "trained"])
+@table([case for case in OPTIMIZERS if case.name != "learning_rate"])  # see there
+def test_fit_refuses_settings_that_were_set_later(case, trained):
+    changes = dict(case.arguments)
+    kind = changes.pop("kind")
+    momentum = {"momentum": changes.pop("momentum")} if "nesterov" in changes and "momentum" in changes else {}
+    check_later_settings(kind, momentum, changes, trained, f"^{re.escape(case.name)} must ")
+
+
+@pytest.mark.parametrize(("kind", "arguments", "changes", "match"), SETTINGS_OF_ANOTHER_STATE)
+def test_fit_refuses_settings_of_another_state(kind, arguments, changes, match):
+    check_later_settings(kind, arguments, changes, True, match)
+    optimizer = kind(0.01, **arguments)
+    train(network(), optimizer=optimizer)
+    for name, value in changes.items():
+        setattr(optimizer, name, value)
+    optimizer.reset()
+    net, twin = network(), network()
+    train(net, optimizer=optimizer)
+    train(twin, optimizer=kind(0.01, **{**arguments, **changes}))
+    assert net.theta.tobytes() == twin.theta.tobytes()
+
+
+def test_settings_that_leave_the_state_what_it_is_may_change():
+    """A velocity that there was not begins at 0."""
+    net, twin, optimizer = network(), network(), bs.SGD(0.01)
+    train(net, optimizer=optimizer)
+    train(twin, optimizer=bs.SGD(0.01))
+    optimizer.momentum, optimizer.nesterov, optimizer.clip_norm, optimizer.weight_decay = 0.9, True, 1, 1e-3
+    train(net, optimizer=optimizer)
+    train(twin, optimizer=bs.SGD(0.01, momentum=0.9, nesterov=True, clip_norm=1.0, weight_decay=1e-3))
+    assert net.theta.tobytes() == twin.theta.tobytes()
 
 
 # The stateless functions

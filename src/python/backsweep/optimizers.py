@@ -24,23 +24,33 @@ class Optimizer:
     """What the optimizers share: a learning rate, a clipping norm, and state bound to one network.
 
     The state belongs to the optimizer and, from the first training on, to one network: training another
-    with it raises `ValueError`. `steps` counts the updates so far.
+    with it raises `ValueError`. `steps` counts the updates so far. Settings may be changed between trainings, as long
+    as the state that there is stays what they call for; `reset` makes way for others.
     """
 
     kind: ClassVar[str]
 
     def __init__(self, learning_rate: float | Schedule, weight_decay: float, clip_norm: float | None) -> None:
-        if not callable(learning_rate):
-            learning_rate = number(learning_rate, "learning_rate")
+        # Those of a subclass stand already.
         self.learning_rate = learning_rate
-        self.weight_decay = number(weight_decay, "weight_decay")
-        self.clip_norm = None if clip_norm is None else number(clip_norm, "clip_norm", above=0.0)
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self._check()
         self.reset()
+
+    def _check(self) -> None:
+        """Refuse settings that are none: as they are given, and as they are when a training begins."""
+        if not callable(self.learning_rate):
+            self.learning_rate = number(self.learning_rate, "learning_rate")
+        self.weight_decay = number(self.weight_decay, "weight_decay")
+        if self.clip_norm is not None:
+            self.clip_norm = number(self.clip_norm, "clip_norm", above=0.0)
 
     def reset(self) -> None:
         """Forget the state and the network it is bound to."""
         self._network: weakref.ref[Network] | None = None
         self._state: list[Array] = []
+        self._kept: tuple[str, ...] = ()  # what the vectors of the state are
         self._steps = np.zeros(1, dtype=np.int64)  # an array, so that the core counts where it updates
 
     @property
@@ -59,12 +69,13 @@ class Optimizer:
         clip_norm = 0.0 if self.clip_norm is None else self.clip_norm
         return {"kind": self.kind, "weight_decay": self.weight_decay, "clip_norm": clip_norm}
 
-    def _states(self) -> int:
-        """How many vectors are kept from step to step."""
+    def _states(self) -> tuple[str, ...]:
+        """What is kept from step to step, a vector of each."""
         raise NotImplementedError
 
     def bind(self, network: Network) -> list[Array]:
         """The state for a network: new on the first call, and for no other network after it."""
+        self._check()
         bound = self._network() if self._network is not None else None
         if self._network is not None and bound is not network:
             raise ValueError(
@@ -73,7 +84,14 @@ class Optimizer:
             )
         theta = network.theta
         if not self._state:
-            self._state = [aligned_zeros(theta.size, theta.dtype) for _ in range(self._states())]
+            self._kept = self._states()
+            self._state = [aligned_zeros(theta.size, theta.dtype) for _ in self._kept]
+        elif self._kept != self._states():
+            raise ValueError(
+                f"optimizer must have settings for the state that it holds after {self.steps} steps "
+                f"({', '.join(self._kept)}), got some for another ({', '.join(self._states()) or 'none'}); "
+                "reset() makes it new"
+            )
         elif any(vector.shape != theta.shape or vector.dtype != theta.dtype for vector in self._state):
             raise ValueError("optimizer must hold the state of a network of this size and dtype, got another's")
         self._network = weakref.ref(network)
@@ -121,17 +139,22 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
     ) -> None:
+        self.momentum = momentum
+        self.nesterov = nesterov
         super().__init__(learning_rate, weight_decay, clip_norm)
-        self.momentum = number(momentum, "momentum")
-        self.nesterov = flag(nesterov, "nesterov")
+
+    def _check(self) -> None:
+        super()._check()
+        self.momentum = number(self.momentum, "momentum")
+        self.nesterov = flag(self.nesterov, "nesterov")
         if self.nesterov and self.momentum == 0:
             raise ValueError("momentum must be greater than 0 with nesterov=True, got 0")
 
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "momentum": self.momentum, "nesterov": self.nesterov}
 
-    def _states(self) -> int:
-        return 1 if self.momentum else 0
+    def _states(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
 
     def _arguments(self) -> dict[str, Any]:
         return {**super()._arguments(), "momentum": self.momentum, "nesterov": self.nesterov}
@@ -165,21 +188,26 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
     ) -> None:
+        self.betas = betas
+        self.eps = eps
         super().__init__(learning_rate, weight_decay, clip_norm)
-        if not isinstance(betas, (tuple, list)):
-            raise TypeError(f"betas must be two numbers, got {betas!r}")
-        if len(betas) != 2:
-            raise ValueError(f"betas must be two numbers, got {betas!r}")
-        beta1, beta2 = betas
+
+    def _check(self) -> None:
+        super()._check()
+        if not isinstance(self.betas, (tuple, list)):
+            raise TypeError(f"betas must be two numbers, got {self.betas!r}")
+        if len(self.betas) != 2:
+            raise ValueError(f"betas must be two numbers, got {self.betas!r}")
+        beta1, beta2 = self.betas
         self.betas = (number(beta1, "betas[0]", below=1.0), number(beta2, "betas[1]", below=1.0))
-        self.eps = number(eps, "eps")
+        self.eps = number(self.eps, "eps")
 
     def settings(self) -> dict[str, Any]:
         beta1, beta2 = self.betas
         return {**super().settings(), "beta1": beta1, "beta2": beta2, "epsilon": self.eps}
 
-    def _states(self) -> int:
-        return 2
+    def _states(self) -> tuple[str, ...]:
+        return "first moment", "second moment"
 
     def _arguments(self) -> dict[str, Any]:
         return {**super()._arguments(), "betas": self.betas, "eps": self.eps}
@@ -240,18 +268,27 @@ class RMSprop(Optimizer):
         centered: bool = False,
         clip_norm: float | None = None,
     ) -> None:
+        self.alpha = alpha
+        self.eps = eps
+        self.momentum = momentum
+        self.centered = centered
         super().__init__(learning_rate, weight_decay, clip_norm)
-        self.alpha = number(alpha, "alpha", below=1.0)
-        self.eps = number(eps, "eps")
-        self.momentum = number(momentum, "momentum")
-        self.centered = flag(centered, "centered")
+
+    def _check(self) -> None:
+        super()._check()
+        self.alpha = number(self.alpha, "alpha", below=1.0)
+        self.eps = number(self.eps, "eps")
+        self.momentum = number(self.momentum, "momentum")
+        self.centered = flag(self.centered, "centered")
 
     def settings(self) -> dict[str, Any]:
         own = {"alpha": self.alpha, "epsilon": self.eps, "momentum": self.momentum, "centered": self.centered}
         return {**super().settings(), **own}
 
-    def _states(self) -> int:
-        return 1 + (self.momentum > 0) + self.centered
+    def _states(self) -> tuple[str, ...]:
+        """In the order in which the backends take them."""
+        kept = {"average of squares": True, "velocity": self.momentum > 0, "average": self.centered}
+        return tuple(name for name, used in kept.items() if used)
 
     def _arguments(self) -> dict[str, Any]:
         own = {"alpha": self.alpha, "eps": self.eps, "momentum": self.momentum, "centered": self.centered}
