@@ -132,6 +132,36 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, value):
     assert np.isfinite(bs.Network.load(tmp_path / "model").theta).all()
 
 
+UNFIT = {
+    "weight": (lambda net: net.W[1].fill(np.nan), r"W\[1\] must be finite"),
+    "variance": (lambda net: net.running_var[1].__setitem__(2, -0.5), r"running_var\[1\] must be at least 0, got "
+                                                                     r"running_var\[1\]\[2\] = -0.5"),
+    "mean alone": (lambda net: setattr(net, "input_scale", None), "input_scale must be 3 finite numbers in float64"),
+    "scale alone": (lambda net: setattr(net, "input_mean", None), "input_mean must be 3 finite numbers in float64"),
+    "scale": (lambda net: net.input_scale.__setitem__(0, -1), "input_scale must be greater than 0"),
+    "float32": (lambda net: setattr(net, "input_scale", np.ones(3, "f")), "input_scale must be 3 finite numbers in"),
+    "loss": (lambda net: setattr(net, "loss", "least_squares"), "the network must describe .* loss must be one of"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_a_network_that_could_not_be_loaded_leaves_the_file_as_it_is(tmp_path, unfit):
+    spoil, message = UNFIT[unfit]
+    net = bs.Network([3, 4, bs.BatchNorm("relu"), 2], seed=0)
+    net.standardise(X)
+    net.fit(X, LABELS, epochs=1)
+    net.save(tmp_path / "model")
+    before = (tmp_path / "model").read_bytes()
+    spoil(net)
+    with pytest.raises(ValueError, match=message):
+        net.save(tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == before
+    assert leftovers(tmp_path) == []
+    if unfit != "loss":
+        with pytest.raises(ValueError, match=message):
+            net.fit(X, LABELS, epochs=1)
+
+
 @pytest.mark.parametrize("backend", ["core", "reference"])
 @pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda net: pickle.loads(pickle.dumps(net))])
 def test_copies_go_on_to_the_same_bits(backend, copied):

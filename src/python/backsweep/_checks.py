@@ -137,6 +137,10 @@ def _refuse_where(wrong: Array, piece: Array, begin: int, name: str, expected: s
         raise ValueError(f"{name} must {expected}, got {name}{position} = {piece[first]}")
 
 
+def not_negative(array: Array, name: str) -> None:
+    _refuse_where(array < 0, array, 0, name, "be at least 0")
+
+
 def targets(y: object, m: int, k: int, loss: str, dtype: np.dtype[Any]) -> tuple[Array, bool]:
     """`y` for a loss, and whether it holds labels, which are not looked at.
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from backsweep import _core
 from backsweep._backends import checked_dtype
+from backsweep._checks import known_name
 from backsweep.files import Tensors
 from backsweep.layers import Layer, LayerShape, chain
 
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
 
 def describe(network: Network) -> dict[str, Any]:
     """The architecture."""
+    mean, _ = network._standardisation  # refused where it is none
     return {
         "layers": [asdict(layer) for layer in network.layers],
         "loss": network.loss,
         "dtype": network.dtype.name,
-        "standardised": network.input_mean is not None,
+        "standardised": mean is not None,
     }
 
 
@@ -38,8 +41,18 @@ def tensors(network: Network) -> Tensors:
     return tensors
 
 
-def restore(cls: type[N], found: Tensors, description: Any, backend: str, origin: str) -> N:
-    """The network that was described, holding the tensors that were found.
+def check_loss(loss: str, shapes: tuple[LayerShape, ...]) -> None:
+    """Refuse one that the last layer cannot have."""
+    known_name(loss, _core.losses, "loss")
+    if loss == "softmax_cross_entropy" and shapes[-1].n_out < 2:
+        raise ValueError(
+            "layers must end in at least 2 outputs for softmax_cross_entropy, got 1; "
+            "sigmoid_cross_entropy takes one output for two classes"
+        )
+
+
+def checked(found: Tensors, description: Any, origin: str) -> tuple[tuple[LayerShape, ...], np.dtype[Any]]:
+    """The layers and the dtype of the network that was described, where the tensors that were found are its own.
 
     Raises
     ------
@@ -51,6 +64,7 @@ def restore(cls: type[N], found: Tensors, description: Any, backend: str, origin
         layers: list[int | Layer] = [shapes[0].n_in, *(shape.layer for shape in shapes)]
         if chain(layers, "identity") != shapes:
             raise ValueError(f"{shapes} do not follow one another")
+        check_loss(description["loss"], shapes)
         dtype = checked_dtype(description["dtype"])
         expected: dict[str, tuple[int, ...]] = {
             f"W.{i}": layer.W_shape for i, layer in enumerate(shapes) if layer.parameters
@@ -74,6 +88,13 @@ def restore(cls: type[N], found: Tensors, description: Any, backend: str, origin
             raise ValueError(f"{origin} must hold finite numbers in {name}, got others")
         if name.startswith("running_var.") and tensor.min() < 0:
             raise ValueError(f"{origin} must hold variances in {name}, got {tensor.min()}")
+    return shapes, dtype
+
+
+def restore(cls: type[N], found: Tensors, description: Any, backend: str, origin: str) -> N:
+    """The network that was described, holding the tensors that were found; `ValueError` as in `checked`."""
+    shapes, dtype = checked(found, description, origin)
+    layers: list[int | Layer] = [shapes[0].n_in, *(shape.layer for shape in shapes)]
     try:
         network = cls(layers, loss=description["loss"], dtype=dtype, backend=backend)
     except (KeyError, TypeError, ValueError) as error:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backsweep import _checks, _core, _orders, description, files
+from backsweep import _checks, _orders, description, files
 from backsweep._backends import Backend, aligned_zeros, checked_dtype
 from backsweep._checks import Array
 from backsweep._orders import Order
@@ -93,12 +93,7 @@ class Network:
         backend: str = "core",
     ) -> None:
         shapes = chain(layers, activation)
-        _checks.known_name(loss, _core.losses, "loss")
-        if loss == "softmax_cross_entropy" and shapes[-1].n_out < 2:
-            raise ValueError(
-                "layers must end in at least 2 outputs for softmax_cross_entropy, got 1; "
-                "sigmoid_cross_entropy takes one output for two classes"
-            )
+        description.check_loss(loss, shapes)
         if seed is not None:
             seed = _checks.whole_number(seed, "seed", 0)
         self._build(shapes, loss, Backend(backend, checked_dtype(dtype)))
@@ -253,6 +248,9 @@ class Network:
                 for i, array in enumerate(arrays):
                     if array is not None:
                         _checks.finite(array, f"{name}[{i}]", self.dtype)
+        for i, variance in enumerate(self.running_var):
+            if variance is not None:
+                _checks.not_negative(variance, f"running_var[{i}]")
 
     def _check_pass(self, training: bool, m: int) -> None:
         if training and m < self._fewest_rows:
@@ -484,7 +482,9 @@ class Network:
         if notes is not None and not isinstance(notes, dict):
             raise TypeError(f"notes must be a dict, got {type(notes).__name__}")
         self._check_parameters()
-        files.write(path, description.tensors(self), {"network": description.describe(self), "notes": notes or {}})
+        tensors, described = description.tensors(self), description.describe(self)
+        description.checked(tensors, described, "the network")  # as `load` will
+        files.write(path, tensors, {"network": described, "notes": notes or {}})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, backend: str = "core") -> Network:
