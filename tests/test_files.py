@@ -20,6 +20,7 @@ import backsweep as bs
 import numpy as np
 import pytest
 from backsweep import description, files
+from backsweep.network import OWN
 from safetensors.numpy import load_file, save
 
 X = np.random.default_rng(0).normal(size=(20, 3)) * [1, 10, 100] + 5
@@ -132,6 +133,7 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, value):
     assert np.isfinite(bs.Network.load(tmp_path / "model").theta).all()
 
 
+COPIES = [copy.deepcopy, copy.copy, lambda net: pickle.loads(pickle.dumps(net))]
 UNFIT = {
     "weight": (lambda net: net.W[1].fill(np.nan), r"W\[1\] must be finite"),
     "variance": (lambda net: net.running_var[1].__setitem__(2, -0.5), r"running_var\[1\] must be at least 0, got "
@@ -163,7 +165,7 @@ def test_a_network_that_could_not_be_loaded_leaves_the_file_as_it_is(tmp_path, u
 
 
 @pytest.mark.parametrize("backend", ["core", "reference"])
-@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda net: pickle.loads(pickle.dumps(net))])
+@pytest.mark.parametrize("copied", COPIES)
 def test_copies_go_on_to_the_same_bits(backend, copied):
     net = network(backend=backend)
     net.standardise(X)
@@ -190,6 +192,69 @@ def test_a_pickle_of_another_network_than_it_says_is_refused():
     state["tensors"]["W.1"] = np.zeros((4, 3), dtype=np.float32)
     with pytest.raises(ValueError, match=r"the pickle must hold W.1 as float32 \(4, 2\), got float32 \(4, 3\)"):
         bs.Network.__new__(bs.Network).__setstate__(state)
+
+
+class Narrow(bs.Network):
+    """A subclass with arguments of its own, and an attribute beside."""
+
+    def __init__(self, width):
+        self.width = [width]
+        super().__init__([3, width, bs.BatchNorm("relu"), bs.Dropout(0.5), 2], seed=1)
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_copies_keep_what_is_beside_and_call_no_constructor(copied):
+    net = Narrow(4)
+    net.owner = net  # what a network holds may hold the network
+    net.fit(X, LABELS, epochs=1)
+    twin = copied(net)
+    assert type(twin) is Narrow
+    assert twin.width == [4]
+    assert twin.owner is (net if copied is copy.copy else twin)
+    assert (twin.width is net.width) == (copied is copy.copy)
+    assert vars(twin).keys() == vars(net).keys()
+    assert_same(net, twin)
+    twin.fit(X, LABELS, epochs=2)
+    net.fit(X, LABELS, epochs=2)
+    assert_same(net, twin)  # the moments, the masks and the orders too
+    assert not np.shares_memory(net.theta, twin.theta)
+    assert not np.shares_memory(net.buffers, twin.buffers)
+
+
+def test_a_subclass_is_loaded_without_its_constructor(tmp_path):
+    net = Narrow(4)
+    net.save(tmp_path / "model")
+    loaded = Narrow.load(tmp_path / "model")
+    assert type(loaded) is Narrow
+    assert_same(net, loaded)
+    loaded.fit(X, LABELS, epochs=1)
+
+
+@pytest.mark.parametrize("spoil", [lambda net: net.W[0].fill(np.nan), lambda net: net.running_var[1].fill(-1),
+                                   lambda net: setattr(net, "input_mean", np.zeros(3))])  # fmt: skip
+def test_copies_take_a_network_as_it_is_and_pickles_do_not(spoil):
+    """Of one that went wrong a copy is wanted above all; a pickle may come from anywhere."""
+    net = Narrow(4)
+    spoil(net)
+    for twin in (copy.copy(net), copy.deepcopy(net)):
+        assert twin.theta.tobytes() == net.theta.tobytes()
+        assert twin.buffers.tobytes() == net.buffers.tobytes()
+        assert np.array_equal(twin.input_mean, net.input_mean)
+    with pytest.raises(ValueError, match=r"the pickle must hold|input_scale must be"):
+        pickle.loads(pickle.dumps(net))
+
+
+def test_what_a_network_holds_is_known():
+    assert vars(network()).keys() == OWN
+
+
+def test_a_pickle_from_before_there_was_anything_beside():
+    net = trained()
+    state = net.__getstate__()
+    del state["beside"]
+    twin = bs.Network.__new__(bs.Network)
+    twin.__setstate__(state)
+    assert_same(net, twin)
 
 
 # Whole or not at all

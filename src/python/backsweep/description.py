@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from backsweep import _core
-from backsweep._backends import checked_dtype
+from backsweep._backends import Backend, checked_dtype
 from backsweep._checks import known_name
 from backsweep.files import Tensors
 from backsweep.layers import Layer, LayerShape, chain
@@ -94,11 +94,9 @@ def checked(found: Tensors, description: Any, origin: str) -> tuple[tuple[LayerS
 def restore(cls: type[N], found: Tensors, description: Any, backend: str, origin: str) -> N:
     """The network that was described, holding the tensors that were found; `ValueError` as in `checked`."""
     shapes, dtype = checked(found, description, origin)
-    layers: list[int | Layer] = [shapes[0].n_in, *(shape.layer for shape in shapes)]
-    try:
-        network = cls(layers, loss=description["loss"], dtype=dtype, backend=backend)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{origin} must describe a network, got a description that does not: {error}") from None
+    network = cls.__new__(cls)  # without its __init__, of whose arguments a subclass decides
+    network._build(shapes, description["loss"], Backend(backend, dtype))
+    network._seed(None)
     if description["standardised"]:
         network.input_mean, network.input_scale = found["input.mean"].copy(), found["input.scale"].copy()
     for name, target in tensors(network).items():

@@ -43,6 +43,13 @@ class Data(NamedTuple):
     weights: Array | None
 
 
+# The attributes of a network; what else an instance has is a subclass's or its user's.
+OWN = {
+    "layers", "loss", "theta", "buffers", "W", "b", "running_mean", "running_var", "input_mean", "input_scale",
+    "_backend", "_network", "_optimizer", "_rng", "_draws",
+}  # fmt: skip
+
+
 class Network:
     """A fully connected network: ``Z[0] = X``, ``Z[i+1] = σ(Z[i] W[i] + b[i])``, and a loss of ``Z[L]``.
 
@@ -97,11 +104,8 @@ class Network:
         if seed is not None:
             seed = _checks.whole_number(seed, "seed", 0)
         self._build(shapes, loss, Backend(backend, checked_dtype(dtype)))
-        sequence = np.random.SeedSequence(seed)
-        self._rng = np.random.default_rng(sequence)
+        self._seed(seed)
         self._initialise()
-        # A stream of its own: a network's weights and orders of rows do not depend on whether it drops anything.
-        self._draws[0] = sequence.spawn(1)[0].generate_state(1)[0] >> 1
 
     def _build(self, shapes: tuple[LayerShape, ...], loss: str, backend: Backend) -> None:
         self.layers = shapes
@@ -118,6 +122,12 @@ class Network:
         self._optimizer: Optimizer | None = None
         # What masks are drawn from: a seed, and the steps that `fit` has done. The core counts them.
         self._draws = np.zeros(2, dtype=np.int64)
+
+    def _seed(self, seed: int | None) -> None:
+        sequence = np.random.SeedSequence(seed)
+        self._rng = np.random.default_rng(sequence)
+        # A stream of its own: a network's weights and orders of rows do not depend on whether it drops anything.
+        self._draws[0] = sequence.spawn(1)[0].generate_state(1)[0] >> 1
 
     def _initialise(self) -> None:
         # Variance 1/n_in (LeCun, 1998): on MNIST at least as good as He's 2/n_in, and one rule for every σ.
@@ -490,6 +500,8 @@ class Network:
     def load(cls, path: str | os.PathLike[str], *, backend: str = "core") -> Network:
         """Read a network that `save` wrote. Nothing in the file is run; all of it is checked.
 
+        Of a subclass it makes an instance without a call of its ``__init__``.
+
         Raises
         ------
         OSError
@@ -500,6 +512,27 @@ class Network:
         tensors, header = files.read(path)
         return description.restore(cls, tensors, header.get("network"), backend, os.fspath(path))
 
+    # Copies: also of what a subclass or a user has put beside, and without a call of `__init__`
+
+    def _beside(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in OWN}
+
+    def _copied(self, twin: Network, optimizer: Optimizer | None, beside: dict[str, Any]) -> Network:
+        """A twin that was not built yet, as a copy. The numbers are taken as they are: a NaN is no reason to refuse."""
+        twin.__dict__.update(beside)
+        twin._build(self.layers, self.loss, self._backend)
+        twin.theta[:], twin.buffers[:], twin._draws[:] = self.theta, self.buffers, self._draws
+        twin.input_mean, twin.input_scale = copy.deepcopy((self.input_mean, self.input_scale))
+        twin._rng, twin._optimizer = copy.deepcopy(self._rng), optimizer
+        return twin
+
+    def __copy__(self) -> Network:
+        return self._copied(type(self).__new__(type(self)), copy.copy(self._optimizer), self._beside())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        twin = memo[id(self)] = type(self).__new__(type(self))  # for what refers to the network that holds it
+        return self._copied(twin, *copy.deepcopy((self._optimizer, self._beside()), memo))
+
     def __getstate__(self) -> dict[str, Any]:
         return {
             "network": description.describe(self),
@@ -508,10 +541,12 @@ class Network:
             "rng": copy.deepcopy(self._rng),
             "draws": self._draws.copy(),
             "optimizer": copy.copy(self._optimizer),
+            "beside": self._beside(),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restored = description.restore(type(self), state["tensors"], state["network"], state["backend"], "the pickle")
+        self.__dict__.update(state.get("beside", {}))
         self.__dict__.update(restored.__dict__)
         self._rng, self._draws = state["rng"], state["draws"].copy()
         self._optimizer = state["optimizer"]
