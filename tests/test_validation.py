@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import backsweep as bs
@@ -608,6 +609,17 @@ def test_settings_that_leave_the_state_what_it_is_may_change():
     assert net.theta.tobytes() == twin.theta.tobytes()
 
 
+@pytest.mark.parametrize("value", [10**400, -(10**400), Fraction(10**5000, 3)], ids=["large", "negative", "fraction"])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(bs.Adam, "learning_rate"), (lambda v: bs.SGD(momentum=v), "momentum"), (bs.Dropout, "p"),
+     (lambda v: bs.Adam(betas=(0.9, v)), r"betas\[1\]")],
+)  # fmt: skip
+def test_numbers_beyond_float64_are_refused_by_name(make, name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be a finite number, got one beyond float64"):
+        make(value)
+
+
 # The stateless functions
 
 FUNCTIONS = [
@@ -658,6 +670,13 @@ def test_set_num_threads_refuses(n, error):
     with pytest.raises(error, match="n must be an integer"):
         bs.set_num_threads(n)
     assert bs.num_threads() == before
+
+
+def test_set_num_threads_takes_any_number_for_what_it_can_have():
+    for n, expected in ((1, 1), (256, 256), (300, 256), (2**31 - 1, 256)):
+        bs.set_num_threads(n)
+        assert bs.num_threads() == expected
+    bs.set_num_threads(None)
 
 
 def test_layer_norm_refuses_what_does_not_fit():

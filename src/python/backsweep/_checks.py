@@ -56,7 +56,10 @@ def number(
     """A finite number in [at_least, below), and beyond `above`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    x = float(value)
+    try:
+        x = float(value)
+    except OverflowError:  # of hundreds of digits, or more than Python shows
+        raise ValueError(f"{name} must be a finite number, got one beyond float64") from None
     if not (math.isfinite(x) and at_least <= x < below and x > above):
         low = f"greater than {above:g}" if above > -math.inf else f"at least {at_least:g}"
         high = f" and below {below:g}" if below < math.inf else ""

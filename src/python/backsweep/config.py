@@ -14,13 +14,13 @@ def num_threads() -> int:
     """The most threads that work is shared among where `n_threads` is left out.
 
     It is what `set_num_threads` was given; else the cores this process may use (affinity, cgroup quota), or
-    OMP_NUM_THREADS where that is fewer.
+    OMP_NUM_THREADS where that is fewer; 256 at most.
     """
     return _core.num_threads()
 
 
 def set_num_threads(n: int | None) -> None:
-    """Set `num_threads` for this process; None returns to the automatic choice."""
+    """Set `num_threads` for this process, 256 at most; None returns to the automatic choice."""
     _core.set_num_threads(0 if n is None else whole_number(n, "n", 1))
 
 
