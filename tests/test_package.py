@@ -91,6 +91,19 @@ def test_num_threads_is_what_was_set_last():
     assert 1 <= automatic <= os.cpu_count()
 
 
+def test_repr_of_a_network_that_could_not_be_built():
+    class Kept(bs.Network):
+        def __init__(self, layers):
+            seen.append(self)
+            super().__init__(layers)
+
+    seen = []
+    with pytest.raises(ValueError, match="at least one layer"):
+        Kept([3])
+    assert repr(seen[0]) == "<Kept without layers>"
+    assert repr(bs.Network.__new__(bs.Network)) == "<Network without layers>"
+
+
 def test_repr_is_the_network_in_a_line():
     net = bs.Network(NETWORK, seed=0)
     assert repr(net) == (

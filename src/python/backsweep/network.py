@@ -554,6 +554,8 @@ class Network:
     # Looking at it
 
     def __repr__(self) -> str:
+        if "theta" not in self.__dict__:  # a debugger shows it where `__init__` failed
+            return f"<{type(self).__name__} without layers>"
         widths = [str(self.n_in)]
         widths += [
             f"dropout {layer.p:g}"
