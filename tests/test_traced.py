@@ -1,4 +1,4 @@
-"""Traced values as arrays, what is refused, and operations of the user's own."""
+"""Traced values as arrays, what is copied, what is refused, and operations of the user's own."""
 
 import functools
 import math
@@ -114,6 +114,33 @@ def test_shapes_are_checked():
         bs.grad(lambda W: F.dense(x, W, np.ones(1)).sum())(x.T)
     with pytest.raises(ValueError, match="did you mean 'relu'"):
         bs.grad(lambda W: F.dense(x, W, activation="Relu").sum())(x.T)
+
+
+def test_arguments_and_value_may_be_written_into_before_the_pullback():
+    """As by a step in place; what the pullback returns is the gradient where the function was evaluated."""
+    x, w, G = np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0]), np.ones(3)
+    for f in (lambda x, p: x * p["w"] ** 2, lambda x, p: np.exp(x) * p["w"], lambda x, p: p["w"] / x, lambda x, p: x):
+        mine, parameters = x.copy(), {"w": w.copy()}
+        value, pullback = bs.vjp(f, mine, parameters)
+        expected, expected_value = bs.vjp(f, x, {"w": w})[1](G), value.copy()
+        value *= 0
+        np.testing.assert_array_equal(bs.vjp(f, x, {"w": w})[0], expected_value)
+        mine[:] = parameters["w"][:] = 100
+        gradient = pullback(G)
+        np.testing.assert_array_equal(gradient[0], expected[0])
+        np.testing.assert_array_equal(gradient[1]["w"], expected[1]["w"])
+    z, pullback = bs.vjp(np.exp, np.zeros(2))
+    z[:] = 7
+    np.testing.assert_array_equal(pullback(np.ones(2))[0], [1, 1])
+
+
+def test_an_argument_keeps_its_layout_and_a_float_its_type():
+    seen = []
+    F_order = np.asfortranarray(np.ones((3, 4)))
+    bs.vjp(lambda W, x: (seen.extend([W.value, x.value]), W * x)[1], F_order, 2.0)
+    assert seen[0].flags.f_contiguous
+    assert not np.shares_memory(seen[0], F_order)
+    assert type(seen[1]) is float
 
 
 def test_attributes_that_arrays_do_not_have_are_missing():

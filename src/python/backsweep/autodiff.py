@@ -36,7 +36,7 @@ def vjp(f: Callable[..., Tree], *primals: Tree) -> tuple[Tree, Callable[[Tree], 
     ----------
     f : callable
         Written in ``@ + - * / **``, comparisons, indexing, NumPy's functions, `functional` and `primitive`
-        operations.
+        operations. It must not write into an array that it has computed with before.
     *primals
         Its arguments: floating-point arrays or numbers, or lists, tuples and dicts of them; None stays None.
 
@@ -48,18 +48,24 @@ def vjp(f: Callable[..., Tree], *primals: Tree) -> tuple[Tree, Callable[[Tree], 
         ``pullback(G)``, G of the structure and shapes of the value, returns a tuple of one gradient for each
         argument, in its structure, shapes and dtypes. It may be called more than once.
 
+    Notes
+    -----
+    Arguments and value are copied, so that the caller may write into either before the pullback is called. Arrays that
+    f takes from elsewhere, such as data, are read where they are and must stay as they are until then.
+
     Examples
     --------
     >>> value, pullback = bs.vjp(lambda X, W: X @ W, X, W)
     >>> dX, dW = pullback(G)  # G Wᵀ and Xᵀ G
     """
-    return _vjp(f, primals, range(len(primals)))
+    value, pullback = _vjp(f, _map(_copied, primals), range(len(primals)))
+    return _map(_copied, value), pullback
 
 
 def _vjp(
     f: Callable[..., Tree], primals: tuple[Tree, ...], positions: Iterable[int]
 ) -> tuple[Tree, Callable[[Tree], tuple[Tree, ...]]]:
-    """`vjp` of the arguments at some positions, which messages name."""
+    """`vjp` of the arguments at some positions, which messages name; nothing is copied."""
     tape = Tape()
     inputs = tuple(
         _map(lambda x, i=i: tape.record(_leaf(x, i), Node((), (), tuple)), tree)
@@ -229,6 +235,11 @@ def _check_structure(tree: Tree, others: Iterable[Tree], kind: Any, keys: Any) -
         if not isinstance(other, kind) or len(other) != len(tree) or (keys is not None and other.keys() != keys):
             expected = f"keys {list(keys)}" if keys is not None else f"{len(tree)} items"
             raise TypeError(f"G must be a {kind.__name__} of {expected} like the value, got {other!r}")
+
+
+def _copied(x: Value) -> Value:
+    """An array of the caller's, in its layout, as it is now."""
+    return x.copy(order="K") if isinstance(x, np.ndarray) else x
 
 
 def _leaf(x: Value, i: int) -> Value:
