@@ -1,7 +1,7 @@
 """Time backsweep and its peers on all workloads, after checking that they all compute the same.
 
     python benchmarks/run.py                                       # everything, on one core
-    python benchmarks/run.py --cores 2 --processes 5 training --append
+    python benchmarks/run.py --cores 2 --processes 5 training
     python benchmarks/run.py A B D-forward-1 --peers backsweep,NumPy,JAX --turns 3
 
 Every peer runs in a process of its own, starts from the same weights and takes the same batches. Before anything is
@@ -47,7 +47,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     add("--share", type=float, default=1.0, help="of the steps of a turn; default: 1")
     add("--no-peak", action="store_true", help="leave out the FMA peak, which needs a C++ compiler")
     add("--json", type=Path, default=RESULTS, metavar="FILE", help="default: docs/performance.json")
-    add("--append", action="store_true", help="keep the figures of FILE that this run does not make anew")
+    add("--anew", action="store_true", help="drop the figures of FILE that this run does not make; default: keep them")
     return parser.parse_args(argv)
 
 
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
         print(report.table(of_one), end="\n\n", flush=True)
         figures += of_one
         # After each workload, so that a run which is stopped has not been for nothing.
-        earlier = kept(arguments.json, figures) if arguments.append and arguments.json.exists() else []
+        earlier = kept(arguments.json, figures) if arguments.json.exists() and not arguments.anew else []
         text = results.text_of([*earlier, results.run_of(figures, command)])
         arguments.json.write_text(text, encoding="utf-8")
     return 0 if all(figure.status == "timed" for figure in figures) else 1

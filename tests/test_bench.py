@@ -77,7 +77,7 @@ def test_flops_are_those_of_the_products():
 def test_turns_have_the_steps_that_they_should():
     assert WORKLOADS["E"].steps() == 1000
     assert WORKLOADS["E"].steps(0.01) == 10
-    assert WORKLOADS["F"].steps() == WORKLOADS["F"].steps(0.01) == 2
+    assert WORKLOADS["F"].steps() == WORKLOADS["F"].steps(0.01) == 8
     rows = WORKLOADS["rows-1000"]
     assert rows.steps() == rows.steps(0.01) == 1000 // 128
 

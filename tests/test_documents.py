@@ -100,7 +100,7 @@ def test_charts_are_drawn_and_the_same_each_time(script, figures, tmp_path):
 
 def test_runs_are_appended_in_place_of_those_they_repeat(script, figures, capfd):
     arguments = ["--json", str(figures), "--peers", "NumPy", "--turns", "1", "--share", "0.01", "--no-peak"]
-    assert script("run").main(["E", "D-forward-1", *arguments, "--append"]) == 0
+    assert script("run").main(["E", "D-forward-1", *arguments]) == 0
     old, new = results.runs_in(figures.read_text(encoding="utf-8"))
     assert {(f.workload, f.cores) for f in new.figures} == {("E", 1), ("D-forward-1", 1)}
     assert {(f.workload, f.cores) for f in old.figures} >= {("E", 2), ("A", 1), ("A", 2)}
@@ -109,7 +109,7 @@ def test_runs_are_appended_in_place_of_those_they_repeat(script, figures, capfd)
     out, err = capfd.readouterr()
     assert "NumPy" in out
     assert "E: NumPy starts and is checked" in err
-    assert script("run").main(["E", *arguments]) == 0
+    assert script("run").main(["E", *arguments, "--anew"]) == 0
     (run,) = json.loads(figures.read_text(encoding="utf-8"))["runs"]
     assert [f["workload"] for f in run["figures"]] == ["E"]
 

@@ -15,6 +15,7 @@ LEARNING_RATES = {"sgd": 0.01, "adam": 1e-3}
 # What a peer does in one turn: long enough to be timed, short enough that turns alternate.
 FLOPS_IN_A_TURN = 1e10
 MOST_STEPS_IN_A_TURN = 1000
+FEWEST_STEPS_IN_A_TURN = 8  # a turn is an epoch: what that costs beside its steps is not what is compared
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Training(Workload):
         """Steps in a turn, or in so large a share of one."""
         if self.all_rows is not None:
             return self.all_rows // self.batch_size
-        return max(2, int(share * min(MOST_STEPS_IN_A_TURN, FLOPS_IN_A_TURN / self.flops)))
+        return max(FEWEST_STEPS_IN_A_TURN, int(share * min(MOST_STEPS_IN_A_TURN, FLOPS_IN_A_TURN / self.flops)))
 
     def data(self, steps: int) -> tuple[Array, Array]:
         """Random rows and labels for so many steps."""
