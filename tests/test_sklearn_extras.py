@@ -61,6 +61,35 @@ def test_validation_rows_of_the_users_stop_early():
         classifier().fit(X, Y, X_val=X, y_val=Y[1:])
 
 
+@pytest.mark.parametrize("kind", [np.array, list, lambda y: np.array(y, dtype=object), lambda y: np.array(y)[:, None]])
+@pytest.mark.parametrize(
+    ("known", "unknown", "message"),
+    [
+        ([0, 1, 2], 7, r"\[0, 1, 2\], got 7$"),
+        ([0, 1], 2, r"\[0, 1\], got 2$"),
+        (["cat", "dog"], "cow", r"\['cat', 'dog'\], got 'cow'$"),
+        (["1", "2", "3"], 1, r"\['1', '2', '3'\], got 1, 2, 3$"),
+    ],
+)
+def test_rows_to_validate_with_are_of_known_classes(known, unknown, message, kind):
+    """One of another class would count as one of the first."""
+    y = np.resize(known, 30)
+    y_val = [1, 2, 3, unknown] if isinstance(unknown, int) and isinstance(known[0], str) else [*known, unknown]
+    with pytest.raises(ValueError, match=f"^y_val must hold classes that y has, {message}"):
+        classifier().fit(X[:30], y, X_val=X[: len(y_val)], y_val=kind(y_val))
+
+
+def test_rows_to_validate_with_may_lack_a_class_or_have_several():
+    assert len(classifier().fit(X[:30], Y[:30], X_val=X[:2], y_val=Y[:2]).validation_loss_curve_) == 5
+    several = np.eye(10, dtype=int)[Y[:30]]
+    assert len(classifier().fit(X[:30], several, X_val=X[:2], y_val=several[:2]).validation_loss_curve_) == 5
+
+
+def test_many_unknown_classes_are_not_all_listed():
+    with pytest.raises(ValueError, match=r"got 10\.0, 11\.0, 12\.0, 13\.0, 14\.0, \.\.\.$"):
+        classifier().fit(X, Y, X_val=X, y_val=10.0 + np.arange(300))
+
+
 def trained_by_hand(optimizer, estimator):
     """`Network.fit`, in the order of the rows, from the weights that an estimator draws."""
     start = fit(max_iter=1, learning_rate_init=1e-300, shuffle=False)

@@ -16,6 +16,7 @@ from sklearn.utils.validation import validate_data
 from backsweep._checks import Array
 from backsweep.sklearn.objectives import Objective, objective
 from backsweep.sklearn.perceptron import Perceptron, can_go_on
+from backsweep.sklearn.stochastic import Rows
 
 
 class MLPClassifier(ClassifierMixin, Perceptron):
@@ -146,6 +147,22 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             return indicators
         encoded: Array = self._label_binarizer.transform(y).astype(bool)
         return encoded
+
+    def _validation_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
+        self._require_known(y)
+        return super()._validation_rows(X, y, sample_weight)
+
+    def _require_known(self, y: Any) -> None:
+        """Refuse rows to validate with of a class that there was not: no indicator would be set, as of the first."""
+        labels = np.asarray(y)
+        one_each = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
+        if not one_each or self._label_binarizer.y_type_.startswith("multilabel"):
+            return  # `_encoded` says what is wrong, if anything
+        labels = labels.ravel()
+        unknown = list(dict.fromkeys(labels[~(labels[:, np.newaxis] == self.classes_).any(axis=1)].tolist()))
+        if unknown:
+            shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+            raise ValueError(f"y_val must hold classes that y has, {self.classes_.tolist()}, got {shown}")
 
     def _weights(self, y: Any, sample_weight: Array | None) -> Array | None:
         if self.class_weight is None:
