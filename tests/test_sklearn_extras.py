@@ -214,6 +214,40 @@ def test_a_loss_of_counts_wants_counts():
 
 
 @pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"weight_decay": 0.1}, r"^weight_decay must be 0 with solver='lbfgs', got 0\.1"),
+        ({"clip_norm": 2.0}, r"^clip_norm must be None with solver='lbfgs'.*, got 2\.0"),
+        ({"learning_rate": lambda step: 0.1}, r"^learning_rate must be a name with solver='lbfgs'.*, got <function"),
+    ],
+    ids=["weight_decay", "clip_norm", "learning_rate"],
+)
+def test_lbfgs_refuses_what_it_would_not_heed(parameters, message):
+    estimator = fit(solver="lbfgs", warm_start=True)
+    before = estimator.network_.theta.copy()
+    for each in (estimator.set_params(**parameters), classifier(solver="lbfgs", **parameters)):
+        with pytest.raises(ValueError, match=message):
+            each.fit(X, Y)
+    assert np.array_equal(estimator.network_.theta, before)
+
+
+def test_lbfgs_refuses_rows_to_validate_with():
+    for estimator, y in ((classifier(solver="lbfgs"), Y), (MLPRegressor(solver="lbfgs"), Y / 10)):
+        with pytest.raises(ValueError, match=r"^X_val and y_val must be None with solver='lbfgs'"):
+            estimator.fit(X, y, X_val=X, y_val=y)
+        assert not hasattr(estimator, "coefs_")
+
+
+def test_lbfgs_ignores_what_scikit_learn_ignores_with_it():
+    plain = fit(solver="lbfgs")
+    ignored = {"batch_size": 7, "learning_rate": "adaptive", "learning_rate_init": 0.5, "power_t": 0.1, "momentum": 0.2,
+               "nesterovs_momentum": False, "shuffle": False, "early_stopping": True, "validation_fraction": 0.3,
+               "beta_1": 0.1, "beta_2": 0.2, "epsilon": 0.1, "n_iter_no_change": 3}  # fmt: skip
+    given = fit(solver="lbfgs", **ignored)
+    assert np.array_equal(given.network_.theta, plain.network_.theta)
+
+
+@pytest.mark.parametrize(
     "parameters",
     [
         {"clip_norm": 0},

@@ -34,7 +34,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         σ of the hidden layers; a list has one for each. Beside scikit-learn's four names every name of
         `Dense` is known.
     learning_rate : str or callable
-        Also a function of the step, counted from 0, that gives the learning rate.
+        Also a function of the step, counted from 0, that gives the learning rate, with solver="sgd" or "adam".
     layer_norm : bool
         Put a `LayerNorm` between each hidden layer's affine map and its σ.
     batch_norm : bool
@@ -47,7 +47,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Decoupled weight decay of all parameters, with solver="adam" (Loshchilov and Hutter, 2019); `alpha` is
         a penalty in the loss.
     clip_norm : float, optional
-        Scale a batch's gradient down to this norm where it is longer.
+        Scale a batch's gradient down to this norm where it is longer, with solver="sgd" or "adam".
     coefs_init, intercepts_init : lists of arrays, optional
         Initial parameters, shaped as `coefs_` and `intercepts_`, in place of those that are drawn.
     n_jobs : int, optional

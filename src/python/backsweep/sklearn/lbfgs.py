@@ -21,6 +21,23 @@ class Stopped(Exception):
     """By a callback: SciPy before 1.11 knows no other way out."""
 
 
+def refuse_unheeded(estimator: Perceptron, validates: bool) -> None:
+    """Refuse of our own parameters those that this solver would not heed; scikit-learn's it ignores, as there."""
+    if validates:
+        raise ValueError("X_val and y_val must be None with solver='lbfgs', which has no epochs to validate after")
+    if estimator.weight_decay:
+        raise ValueError(f"weight_decay must be 0 with solver='lbfgs', got {estimator.weight_decay!r}; see alpha")
+    if estimator.clip_norm is not None:
+        raise ValueError(
+            f"clip_norm must be None with solver='lbfgs', which takes no batches, got {estimator.clip_norm!r}"
+        )
+    if callable(estimator.learning_rate):
+        raise ValueError(
+            f"learning_rate must be a name with solver='lbfgs', which finds the length of its steps itself, "
+            f"got {estimator.learning_rate!r}"
+        )
+
+
 def minimise(estimator: Perceptron, network: Network, rows: Rows) -> None:
     """Leave in the network the parameters that L-BFGS comes to."""
     objective = estimator._objective()

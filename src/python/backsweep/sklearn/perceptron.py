@@ -24,8 +24,7 @@ from backsweep import _checks, _core
 from backsweep._checks import Array
 from backsweep.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from backsweep.network import Network
-from backsweep.sklearn import inside
-from backsweep.sklearn.lbfgs import minimise
+from backsweep.sklearn import inside, lbfgs
 from backsweep.sklearn.objectives import Objective, constant_of_poisson
 from backsweep.sklearn.stochastic import NOT_FINITE, Descent, Rows, train
 from backsweep.sklearn.tasks import Told, Untold
@@ -181,7 +180,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         sample_weight : (m,), optional
         X_val, y_val, sample_weight_val : as X, y and sample_weight, optional
             Rows to validate with: their loss after each epoch is `validation_loss_curve_`, and
-            `early_stopping` looks at their score instead of holding out a part of X.
+            `early_stopping` looks at their score instead of holding out a part of X. With solver="sgd" or "adam".
 
         Returns
         -------
@@ -196,6 +195,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None = None
     ) -> Perceptron:
         sizes = self._sizes()
+        if self.solver == "lbfgs":
+            lbfgs.refuse_unheeded(self, validates=validation is not None)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given = y
         X, y = self._validate_input(X, y, incremental, reset=first)
@@ -212,7 +213,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         # A frame's columns lie together: rows drawn from those would be read entry by entry, in each epoch again.
         rows = Rows(np.ascontiguousarray(dense(X)), y, sample_weight)
         if self.solver == "lbfgs":
-            minimise(self, network, rows)
+            lbfgs.minimise(self, network, rows)
         else:
             if self.early_stopping and incremental:
                 raise ValueError("partial_fit does not support early_stopping=True")
