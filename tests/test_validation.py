@@ -422,6 +422,63 @@ def test_a_learning_rate_that_a_callback_spoils_is_not_used(backend, rate, error
     assert net.theta.tobytes() == twin.theta.tobytes()
 
 
+LATE = 4500  # steps into an epoch: more than a schedule is asked for at once
+MANY_X, MANY_LABELS = np.resize(X, (LATE + 10, 4)), np.resize(LABELS, LATE + 10)
+
+
+def failing_at(step, how):
+    """A schedule, 0.001 before a step; there a number that is no rate, or an exception."""
+
+    def schedule(now):
+        if now < step:
+            return 1e-3
+        if isinstance(how, float):
+            return how
+        raise how
+
+    return schedule
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("trained", [False, True], ids=["new", "trained"])
+@pytest.mark.parametrize(("how", "error"), [(-1.0, ValueError), (KeyError("late"), KeyError)], ids=["rate", "raised"])
+def test_a_schedule_that_fails_late_in_the_first_epoch_changes_nothing(backend, trained, how, error):
+    net, twin = network(backend), network(backend)
+    optimizer, twin_optimizer = bs.Adam(1e-3), bs.Adam(1e-3)
+    for one, its in ((net, optimizer), (twin, twin_optimizer)) if trained else ():
+        train(one, optimizer=its)
+    before = state(net, optimizer)
+    optimizer.learning_rate = failing_at(optimizer.steps + LATE, how)
+    with pytest.raises(error, match=r"learning_rate|late"):
+        net.fit(MANY_X, MANY_LABELS, epochs=2, batch_size=1, optimizer=optimizer)
+    assert state(net, optimizer) == before
+    optimizer.learning_rate = 1e-3
+    assert train(net, optimizer=optimizer).loss == train(twin, optimizer=twin_optimizer).loss
+    assert net.theta.tobytes() == twin.theta.tobytes()
+
+
+@pytest.mark.parametrize("how", [-1.0, KeyError("late")], ids=["rate", "raised"])
+def test_a_schedule_that_fails_in_a_later_epoch_leaves_what_the_one_before_left(how):
+    """Down to the order of rows that comes next."""
+    net, twin, steps = network(), network(), LATE + 10
+    optimizer, twin_optimizer = bs.Adam(failing_at(steps + LATE, how)), bs.Adam(1e-3)
+    with pytest.raises((ValueError, KeyError), match=r"learning_rate|late"):
+        net.fit(MANY_X, MANY_LABELS, epochs=3, batch_size=1, optimizer=optimizer)
+    twin.fit(MANY_X, MANY_LABELS, epochs=1, batch_size=1, optimizer=twin_optimizer)
+    assert optimizer.steps == steps
+    assert state(net, optimizer)[:-1] == state(twin, twin_optimizer)[:-1]  # less the network itself
+
+
+def test_an_interrupt_in_a_schedule_keeps_the_steps_that_are_taken():
+    net, start, optimizer = network(), network(), bs.SGD(failing_at(LATE, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(MANY_X, MANY_LABELS, epochs=1, batch_size=1, optimizer=optimizer)
+    assert 0 < optimizer.steps <= LATE
+    assert net.theta.tobytes() != start.theta.tobytes()
+    optimizer.learning_rate = 1e-3
+    train(net, optimizer=optimizer)
+
+
 # The networks that there are
 
 NETWORKS = [

@@ -415,7 +415,9 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            For input that does not fit; nothing has changed.
+            For input that does not fit; nothing has changed. Where it shows in a later epoch, as with a schedule that
+            gives a number below 0 then, network and optimizer are as the epoch before has left them. So they are with
+            any other exception of a schedule's.
         DivergenceError
             Before the step that would leave the loss or a weight infinite or NaN; the weights are the last
             finite ones.

@@ -39,7 +39,8 @@ class Epochs:
     """Epochs of one trainer: rows in order or shuffled, each step at its learning rate.
 
     Rows and labels are looked at as they are read. A step that finds one that is none is not taken, the epoch is
-    undone, and `check_data` says which it was: no pass over the data comes before the first step.
+    undone, and `check_data` says which it was: no pass over the data comes before the first step. An epoch is undone,
+    too, in which the schedule of learning rates fails: it is asked for some steps' rates at a time.
 
     A step that would not stay finite is found and undone: the loss is looked at in each step, the weights
     after each epoch; where the weights went first, the epoch is run again from a copy, step by step. Runs
@@ -55,6 +56,7 @@ class Epochs:
         batch_size: int,
         threads: int,
         check_data: Callable[[], None],
+        put_back: Callable[[], None],
         advanced: Callable[[int], object],
     ) -> None:
         self.trainer = trainer
@@ -67,6 +69,7 @@ class Epochs:
         self.vectors = [network.theta, network.buffers, network._draws, *state, self.counted]
         self.saved = [np.empty_like(vector) for vector in self.vectors]
         self.check_data = check_data
+        self.put_back = put_back  # undoes what an epoch begins with, before its first step
         self.advanced = advanced  # told of every run's steps
 
     def run(self, epoch: int, order: Order | None) -> tuple[float, float]:
@@ -74,7 +77,11 @@ class Epochs:
         self._copy(self.vectors, self.saved)
         step, sums = 0, np.zeros(5)  # Σwℓ, Σw, Σw·[right], and two that count batches by rows
         while step < self.trainer.steps_in_epoch:
-            steps, stop = self._run(order, step, self.at_most, sums)
+            try:
+                steps, stop = self._run(order, step, self.at_most, sums)
+            except Exception:  # Ctrl-C is none: the steps that are taken stay
+                self._undo()
+                raise
             step += steps
             self.advanced(steps)
             if stop == "diverged":
@@ -96,9 +103,12 @@ class Epochs:
         try:
             return self.trainer.run(rows, first, rates, self.counted, sums, SECONDS_BETWEEN_LOOKS)
         except ValueError:
-            self._copy(self.saved, self.vectors)
             self.check_data()
             raise
+
+    def _undo(self) -> None:
+        self._copy(self.saved, self.vectors)
+        self.put_back()
 
     def _copy(self, source: list[Array], target: list[Array]) -> None:
         for vector, copy in zip(source, target, strict=True):
@@ -108,7 +118,7 @@ class Epochs:
         try:
             self.check_data()
         except ValueError:
-            self._copy(self.saved, self.vectors)
+            self._undo()
             raise
         if not self.network._is_finite(self.threads):
             # Weights went before the loss showed it: find the step that made them so.
@@ -198,17 +208,15 @@ def fit(
         network._check_data(data, threads)
 
     history = History()
-    before = network._rng.bit_generator.state, optimizer._state, optimizer._network
+    orders = network._rng.bit_generator.state
+    before = optimizer._state, optimizer._network
     state = optimizer.bind(network)
 
-    def check_data() -> None:
-        """Refuse what an epoch has come upon; the first, which has put back the rest, as if it had not begun."""
-        try:
-            network._check_data(data, threads)
-        except ValueError:
-            if not history:
-                network._rng.bit_generator.state, optimizer._state, optimizer._network = before
-            raise
+    def put_back() -> None:
+        """All that an epoch changes beside what its steps do; the first has bound the optimizer."""
+        network._rng.bit_generator.state = orders
+        if not history:
+            optimizer._state, optimizer._network = before
 
     trainer = network._backend.trainer(
         network._network, network.theta, network.buffers, state, optimizer.settings(), *data, *standardisation, rows,
@@ -216,9 +224,13 @@ def fit(
     )  # fmt: skip
     with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:
         advanced = bar.update if bar is not None else lambda steps: None
-        loop = Epochs(trainer, network, optimizer, state, rows, threads, check_data, advanced)
+        loop = Epochs(
+            trainer, network, optimizer, state, rows, threads, lambda: network._check_data(data, threads), put_back,
+            advanced,
+        )  # fmt: skip
         for epoch in range(n_epochs):
             started = time.perf_counter()
+            orders = network._rng.bit_generator.state
             # Held by nothing but the run: the next is drawn when this one is gone.
             loss, accuracy = loop.run(epoch, network._permutation(m) if shuffles else None)
             figures = {"loss": loss}
