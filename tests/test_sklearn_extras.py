@@ -50,6 +50,18 @@ def test_validation_loss_is_the_loss_of_the_rows_given(loss):
     np.testing.assert_allclose(estimator.validation_loss_curve_, estimator.loss_curve_, rtol=1e-12)
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_batch_of_weight_0_has_loss_0(loss, shuffle):
+    """The reported loss counts each batch's mean by its rows."""
+    X, y = DIABETES[:40], VALUES[:40]
+    w = np.repeat([1.0, 0.0], 20) if not shuffle else np.eye(40)[7]
+    options = {"learning_rate_init": 1e-300, "alpha": 0, "max_iter": 1, "random_state": 0, "solver": "sgd"}
+    estimator = MLPRegressor(loss, (7,), batch_size=20, shuffle=shuffle, **options).fit(X, y, sample_weight=w)
+    alone = MLPRegressor(loss, (7,), **options).fit(X[w > 0], y[w > 0])
+    assert estimator.loss_ == pytest.approx(alone.loss_ / 2, rel=1e-12)
+
+
 def test_validation_rows_of_the_users_stop_early():
     estimator = classifier(early_stopping=True, max_iter=300, learning_rate_init=0.01)
     estimator.fit(X[:200], Y[:200], X_val=X[200:], y_val=Y[200:])

@@ -161,7 +161,9 @@ class Epochs:
         w = np.add.reduceat(self.weights[rows], starts)
         of_batches = np.add.reduceat((self.weights * self.constants)[rows], starts)
         counts = np.diff(np.append(starts, self.m))
-        return float((counts * of_batches / w).sum() / self.m)
+        # A batch of weight 0 has loss 0.
+        means = np.divide(of_batches, w, out=np.zeros_like(of_batches), where=w > 0)
+        return float((counts * means).sum() / self.m)
 
 
 class Stopping:
