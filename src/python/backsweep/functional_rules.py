@@ -98,29 +98,26 @@ RULES[F.layer_norm] = (
 COMPOSITES[F.layer_norm_backward] = _layer_norm_backward
 
 
-# Batch normalisation, in operations that have rules.
-def _normalised(Z: Value, gamma: Value) -> tuple[Value, Value]:
+# Batch normalisation: the reference's formulas, both of them.
+def _require_batch(Z: Value, gamma: Value) -> None:
     if np.ndim(Z) != 2 or len(Z) < 2:
         raise ValueError(f"Z must have at least two rows, got shape {np.shape(Z)}")
     if np.shape(gamma) != Z.shape[1:]:
         raise ValueError(f"gamma must have shape {Z.shape[1:]}, got {np.shape(gamma)}")
-    centred = Z - Z.mean(axis=0)
-    r = 1 / np.sqrt((centred**2).mean(axis=0) + normalisation.EPSILON)
-    return centred * r, r
 
 
 def _batch_norm(Z: Value, gamma: Value, beta: Value) -> Value:
     if np.shape(beta) != np.shape(gamma):
         raise ValueError(f"beta must have shape {np.shape(gamma)}, got {np.shape(beta)}")
-    return _normalised(Z, gamma)[0] * gamma + beta
+    _require_batch(Z, gamma)
+    return normalisation.batch_norm(Z, gamma, beta)
 
 
 def _batch_norm_backward(D: Value, Z: Value, gamma: Value) -> tuple[Value, Value, Value]:
     if np.shape(D) != np.shape(Z):
         raise ValueError(f"D must have shape {np.shape(Z)}, got {np.shape(D)}")
-    Zhat, r = _normalised(Z, gamma)
-    dgamma, dbeta = (D * Zhat).sum(axis=0), D.sum(axis=0)
-    return gamma * r * (D - dbeta / len(Z) - Zhat * (dgamma / len(Z))), dgamma, dbeta
+    _require_batch(Z, gamma)
+    return normalisation.batch_norm_backward(D, Z, gamma)
 
 
 COMPOSITES[F.batch_norm] = _batch_norm

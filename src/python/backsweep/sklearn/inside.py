@@ -9,7 +9,7 @@ import numpy as np
 from backsweep import functional
 from backsweep._checks import Array
 from backsweep.network import Network
-from backsweep.reference.normalisation import EPSILON
+from backsweep.reference.normalisation import batch_norm_given, batch_norm_given_backward
 
 
 def _shift(network: Network, i: int) -> Array:
@@ -19,25 +19,25 @@ def _shift(network: Network, i: int) -> Array:
     return beta
 
 
-def _r(network: Network, i: int) -> Array:
-    """1/√(variance + ε) of a batch norm in a prediction."""
-    variance = network.running_var[i]
-    assert variance is not None  # a batch norm's
-    r: Array = 1 / np.sqrt(variance + network.dtype.type(EPSILON))
-    return r
+def _running(network: Network, i: int) -> tuple[Array, Array]:
+    """The mean and the variance that a batch norm takes in a prediction."""
+    mean, variance = network.running_mean[i], network.running_var[i]
+    assert mean is not None  # a batch norm has both
+    assert variance is not None
+    return mean, variance
 
 
 # Of each kind of layer A[i] from Z[i] as in a prediction, and the gradient by Z[i] from D[i].
 FORWARD: dict[str, Callable[[Network, int, Array], Array]] = {
     "dense": lambda net, i, Z: functional.dense(Z, net.W[i], net.b[i]),
     "layer_norm": lambda net, i, Z: functional.layer_norm(Z, net.W[i], _shift(net, i)),
-    "batch_norm": lambda net, i, Z: (Z - net.running_mean[i]) * _r(net, i) * net.W[i] + _shift(net, i),
+    "batch_norm": lambda net, i, Z: batch_norm_given(Z, *_running(net, i), net.W[i], _shift(net, i)),
     "dropout": lambda net, i, Z: Z,
 }
 BACKWARD: dict[str, Callable[[Network, int, Array, Array], Array]] = {
     "dense": lambda net, i, D, Z: functional.dense_backward(D, Z, net.W[i])[0],
     "layer_norm": lambda net, i, D, Z: functional.layer_norm_backward(D, Z, net.W[i])[0],
-    "batch_norm": lambda net, i, D, Z: D * (_r(net, i) * net.W[i]),
+    "batch_norm": lambda net, i, D, Z: batch_norm_given_backward(D, Z, *_running(net, i), net.W[i])[0],
     "dropout": lambda net, i, D, Z: D,
 }
 
