@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from backsweep import _core
 from backsweep._checks import flag, known_name, number, whole_number
@@ -129,21 +128,26 @@ class LayerShape:
     kind: str = "dense"  # as in files written before there were others
     p: float = 0.0  # of dropout
 
+    # Imported late: the reference is loaded with the first network, not with the package.
     @property
     def W_shape(self) -> tuple[int, ...]:
         """Of `Network.W`; no entry where there are no parameters."""
-        if self.kind == "dropout":
-            return (0,)
-        return (self.n_in, self.n_out) if self.kind == "dense" else (self.n_out,)
+        from backsweep.reference import vectors
+
+        return vectors.W_shape(astuple(self))
 
     @property
     def parameters(self) -> int:
-        return math.prod(self.W_shape) + self.bias * self.n_out
+        from backsweep.reference import vectors
+
+        return vectors.parameter_count(astuple(self))
 
     @property
     def buffers(self) -> int:
         """Numbers that it keeps beside its parameters: a running mean and variance."""
-        return 2 * self.n_out if self.kind == "batch_norm" else 0
+        from backsweep.reference import vectors
+
+        return vectors.buffer_count(astuple(self))
 
     @property
     def layer(self) -> Layer:

@@ -138,13 +138,13 @@ class Network:
                 variance[:] = 1.0
 
     def _running(self) -> tuple[tuple[Array | None, ...], tuple[Array | None, ...]]:
-        pieces = np.split(self.buffers, np.cumsum([layer.buffers for layer in self.layers])[:-1])
-        halves = [np.split(piece, 2) if layer.buffers else (None, None)
-                  for piece, layer in zip(pieces, self.layers, strict=True)]  # fmt: skip
-        return tuple(mean for mean, _ in halves), tuple(variance for _, variance in halves)
+        from backsweep.reference.vectors import running
+
+        pairs = [pair or (None, None) for pair in running(self.buffers, [astuple(layer) for layer in self.layers])]
+        return tuple(mean for mean, _ in pairs), tuple(variance for _, variance in pairs)
 
     def _views(self, flat: Array) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
-        from backsweep.reference.network import split
+        from backsweep.reference.vectors import split
 
         views = split(flat, [astuple(layer) for layer in self.layers])
         return tuple(W for W, _ in views), tuple(b for _, b in views)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,8 +21,7 @@ from backsweep.reference.normalisation import (
     layer_norm_backward,
     remember,
 )
-
-Spec = tuple[int, int, str, bool, str, float]  # n_in, n_out, activation, bias, kind, p
+from backsweep.reference.vectors import Spec, buffer_count, parameter_count, running, split
 
 
 class Pass(NamedTuple):
@@ -45,48 +43,14 @@ def preactivation_of(kind: str, Z: Array, W: Array, b: Array | None) -> Array:
     return preactivation(Z, W, b)
 
 
-class Parameters(NamedTuple):
-    """W[i] and b[i] of one layer, or γ and β: views into a flat vector."""
-
-    W: Array
-    b: Array | None
-
-
-def split(theta: Array, layers: Sequence[Spec]) -> list[Parameters]:
-    """The flat vector as W[0], b[0], W[1], ...: the parameters, or their gradients."""
-    views = []
-    begin = 0
-    for n_in, n_out, _, bias, kind, _ in layers:
-        shape = {"dense": (n_in, n_out), "dropout": (0,)}.get(kind, (n_out,))
-        W = theta[begin : begin + math.prod(shape)].reshape(shape)
-        begin += W.size
-        b = theta[begin : begin + n_out] if bias else None
-        begin += n_out * bias
-        views.append(Parameters(W, b))
-    return views
-
-
-def running(buffers: Array, layers: Sequence[Spec]) -> list[tuple[Array, Array] | None]:
-    """Each layer's running mean and variance: views into the flat vector; None where it has none."""
-    views: list[tuple[Array, Array] | None] = []
-    begin = 0
-    for _, n, _, _, kind, _ in layers:
-        has = kind == "batch_norm"
-        views.append((buffers[begin : begin + n], buffers[begin + n : begin + 2 * n]) if has else None)
-        begin += 2 * n * has
-    return views
-
-
 class Network:
     """A chain of layers and a loss."""
 
     def __init__(self, layers: Sequence[Spec], loss: str) -> None:
         self.layers = list(layers)
         self.loss = loss
-        self.parameters = sum(
-            ({"dense": n_in, "dropout": 0}.get(kind, 1) + bias) * n_out for n_in, n_out, _, bias, kind, _ in layers
-        )
-        self.buffers = sum(2 * n_out for _, n_out, _, _, kind, _ in layers if kind == "batch_norm")
+        self.parameters = sum(map(parameter_count, layers))
+        self.buffers = sum(map(buffer_count, layers))
 
     def rows(self, X: Array, theta: Array, mean: Array | None, scale: Array | None) -> Array:
         """Z[0] for some rows of X, in the dtype of theta.
