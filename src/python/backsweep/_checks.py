@@ -15,6 +15,7 @@ from backsweep import _core
 
 Array = NDArray[Any]
 
+CLASSIFIERS = ("softmax_cross_entropy", "sigmoid_cross_entropy")  # losses of rows that can be right or wrong
 ENTRIES_AT_A_TIME = 1 << 18  # checks read arrays in pieces, so that their memory does not grow with the rows
 
 
@@ -174,7 +175,7 @@ def labels(y: Array, k: int) -> None:
 
 def _check_values(y: Array, loss: str) -> None:
     for begin, piece in in_pieces(y):
-        if loss in ("softmax_cross_entropy", "sigmoid_cross_entropy"):
+        if loss in CLASSIFIERS:
             _refuse_where((piece < 0) | (piece > 1), piece, begin, "y", f"lie between 0 and 1 for {loss}")
         elif loss == "poisson":
             _refuse_where(piece < 0, piece, begin, "y", "be counts, at least 0, for poisson")

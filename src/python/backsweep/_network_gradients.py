@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backsweep import _sweeps
-from backsweep._checks import Array, real_array
+from backsweep._checks import CLASSIFIERS, Array, real_array
 from backsweep._differences import FIRST_STEP
 from backsweep._judging import Subject, measured_noise
 from backsweep._rounding import noise_on_the_way, rounding_of_float32, rounding_of_float64
@@ -83,7 +83,7 @@ def subjects(p: Problem, given: dict[str, Array], dtype: np.dtype[Any], toleranc
     expected = _sweeps.backward(p, f).gradients()
     allowances = {coarse: _allowances(p, coarse) for coarse in (True, False)}
     # A cross-entropy is log of a sum of at least 1: its rounding does not shrink with it.
-    floor = float(np.finfo(np.float64).eps) if "cross_entropy" in p.loss else 0.0
+    floor = float(np.finfo(np.float64).eps) if p.loss in CLASSIFIERS else 0.0
     noise = floor + measured_noise(_value_from(p, f, 0), list(p.parameters().values()))
     if any(kind.normalises for kind in p.kinds):  # which enlarges what rounding does before it
         noise += noise_on_the_way(p, f)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backsweep import _sweeps
-from backsweep._checks import Array
+from backsweep._checks import CLASSIFIERS, Array
 from backsweep._faults import NEVER_FILLED, Arrays, bias_slips, fitted, other_activations, slips
 from backsweep._judging import Judged, Subject
 from backsweep._layer_faults import layer_slips
@@ -120,7 +120,7 @@ def _not_finite(given: Arrays, name: str, f: Forward | None = None, p: Problem |
     if np.isfinite(got).all():
         return None
     kind = "NaN" if np.isnan(got).any() else "infinite"
-    if f is not None and p is not None and p.loss in ("softmax_cross_entropy", "sigmoid_cross_entropy"):
+    if f is not None and p is not None and p.loss in CLASSIFIERS:
         # Of such a logit exp is infinite, or all exp of a row are 0, in the coarsest dtype that is in use.
         limit = min(float(np.log(np.finfo(a.dtype).max)) for a in given.values() if a.dtype.kind == "f")
         Z = f.Z[-1]

@@ -22,8 +22,6 @@ from backsweep.layers import Layer, LayerShape, chain
 from backsweep.optimizers import Adam, Optimizer
 from backsweep.training import Callback, fit
 
-CLASSIFIERS = ("softmax_cross_entropy", "sigmoid_cross_entropy")
-
 
 class Gradients(NamedTuple):
     """The gradients of a loss: views ``dW[i]``, ``db[i]`` into the flat ``dtheta``, and ``dX`` if asked for."""
@@ -162,7 +160,7 @@ class Network:
     @property
     def classifies(self) -> bool:
         """Whether rows can be right or wrong: the loss is a cross-entropy."""
-        return self.loss in CLASSIFIERS
+        return self.loss in _checks.CLASSIFIERS
 
     @property
     def _fewest_rows(self) -> int:
