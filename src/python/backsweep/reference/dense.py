@@ -11,6 +11,14 @@ def preactivation(Z: Array, W: Array, b: Array | None) -> Array:
     return Z @ W if b is None else Z @ W + b
 
 
+def preactivation_backward(D: Array, Z: Array, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
+    """``G = D Wᵀ``, ``dW = Zᵀ D`` and db, the column sums of D."""
+    G = D @ W.T
+    dW = Z.T @ D
+    db = None if b is None else D.sum(axis=0)
+    return G, dW, db
+
+
 def dense(Z: Array, W: Array, b: Array | None = None, activation: str = "identity") -> Array:
     """``Z_next = σ(Z W + b)`` (m, n_out), from Z (m, n_in), W (n_in, n_out) and b (n_out,) or None."""
     sigma = getattr(activations, activation)
@@ -26,7 +34,4 @@ def dense_backward(
     sigma_backward = getattr(activations, f"{activation}_backward")
     A = preactivation(Z, W, b)
     D = sigma_backward(G_next, A)  # G_{i+1} ∘ σ'
-    G = D @ W.T
-    dW = Z.T @ D
-    db = None if b is None else D.sum(axis=0)
-    return G, dW, db
+    return preactivation_backward(D, Z, W, b)

@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from backsweep._checks import Array
 from backsweep.reference import activations, losses, optimizers
-from backsweep.reference.dense import preactivation
-from backsweep.reference.dropout import dropout, dropout_backward
-from backsweep.reference.normalisation import (
-    batch_norm,
-    batch_norm_backward,
-    batch_norm_given,
-    batch_norm_given_backward,
-    layer_norm,
-    layer_norm_backward,
-    remember,
-)
+from backsweep.reference.layer import PREDICTION, Pass, gradients_of, layers_of, preactivation_of
+from backsweep.reference.normalisation import remember
 from backsweep.reference.vectors import Spec, buffer_count, parameter_count, running, split
-
-
-class Pass(NamedTuple):
-    """What one pass over a batch is for: in training, what its masks are drawn from."""
-
-    training: bool = False
-    seed: int = 0
-    step: int = 0
-
-
-PREDICTION = Pass()
-
-
-def preactivation_of(kind: str, Z: Array, W: Array, b: Array | None) -> Array:
-    """A_i of each kind of layer."""
-    if kind == "layer_norm":
-        assert b is not None  # it always has a β
-        return layer_norm(Z, W, b)
-    return preactivation(Z, W, b)
 
 
 class Network:
@@ -81,16 +53,9 @@ class Network:
     def sweep_forward(self, theta: Array, buffers: Array, Z: Array, pass_: Pass) -> tuple[list[Array], list[Array]]:
         """``Z_{i+1} = σ(A_i)``, ``A_i = Z_i W_i + b_i``: every Z and A."""
         Zs, As = [Z], []
-        statistics = running(buffers, self.layers)
-        for i, (W, b) in enumerate(split(theta, self.layers)):
-            _, _, sigma, _, kind, p = self.layers[i]
-            if kind == "dropout":
-                As.append(dropout(Zs[-1], p, pass_.seed, pass_.step, i) if pass_.training else Zs[-1])
-            elif (given := statistics[i]) is not None and b is not None:
-                As.append(batch_norm(Zs[-1], W, b) if pass_.training else batch_norm_given(Zs[-1], *given, W, b))
-            else:
-                As.append(preactivation_of(kind, Zs[-1], W, b))
-            Zs.append(getattr(activations, sigma)(As[-1]))
+        for layer in layers_of(theta, buffers, self.layers):
+            As.append(preactivation_of(layer, Zs[-1], pass_))
+            Zs.append(getattr(activations, layer.sigma)(As[-1]))
         return Zs, As
 
     def forward_few(self, theta: Array, buffers: Array, X: object) -> None:
@@ -110,39 +75,18 @@ class Network:
         self, theta: Array, buffers: Array, Z: Array, y: Array, sample_weight: Array | None, pass_: Pass
     ) -> tuple[float, Array, Array, list[Array]]:
         """Both sweeps on a batch: the loss, dtheta, G[0] and every Z."""
-        parameters = split(theta, self.layers)
-        dtheta = np.empty_like(theta)
-        gradients = split(dtheta, self.layers)
-
-        statistics = running(buffers, self.layers)
         Zs, As = self.sweep_forward(theta, buffers, Z, pass_)
         loss = getattr(losses, self.loss)(Zs[-1], y, sample_weight)
 
         # Backward: D_i = G_{i+1} ∘ σ'(A_i), G_i = D_i W_iᵀ, ∇W_i = Z_iᵀ D_i.
+        layers, dtheta = layers_of(theta, buffers, self.layers), np.empty_like(theta)
+        gradients = split(dtheta, self.layers)
         G = getattr(losses, f"{self.loss}_backward")(Zs[-1], y, sample_weight)
         for i in reversed(range(len(self.layers))):
-            _, _, sigma, _, kind, p = self.layers[i]
-            D = getattr(activations, f"{sigma}_backward")(G, As[i])
-            db = gradients[i].b
-            if kind == "dropout":
-                G = dropout_backward(D, p, pass_.seed, pass_.step, i) if pass_.training else D
-                continue
-            if kind == "layer_norm":
-                G, gradients[i].W[:], beta = layer_norm_backward(D, Zs[i], parameters[i].W)
-                if db is not None:
-                    db[:] = beta
-                continue
-            if (given := statistics[i]) is not None and db is not None:
-                G, gradients[i].W[:], db[:] = (
-                    batch_norm_backward(D, Zs[i], parameters[i].W)
-                    if pass_.training
-                    else batch_norm_given_backward(D, Zs[i], *given, parameters[i].W)
-                )
-                continue
-            gradients[i].W[:] = Zs[i].T @ D
-            if db is not None:
-                db[:] = D.sum(axis=0)
-            G = D @ parameters[i].W.T
+            D = getattr(activations, f"{layers[i].sigma}_backward")(G, As[i])
+            G, gradients[i].W[:], db = gradients_of(layers[i], D, Zs[i], pass_)
+            if (view := gradients[i].b) is not None:
+                view[:] = db
         return loss, dtheta, G, Zs
 
     def remember(self, buffers: Array, Zs: Sequence[Array]) -> None:
