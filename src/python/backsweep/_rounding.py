@@ -1,4 +1,4 @@
-"""What float32 loses of a network's gradients."""
+"""What rounding leaves uncertain of a network's gradients, in float32 and in float64, and of its loss."""
 
 from __future__ import annotations
 

@@ -580,7 +580,7 @@ class Network:
             lines.append(f"{i:<8}{computes:<36}{W:<16}{b:<10}{layer.parameters:>12,}")
         if self.input_mean is not None:
             lines.insert(1, f"{'':<8}{'Z[0] = (X - mean) / scale':<36}")
-        lines.append(f"{'loss':<8}{self.loss}({'Z'}[{len(self.layers)}], y)".ljust(70) + f"{self.theta.size:>12,}")
+        lines.append(f"{'loss':<8}{self.loss}(Z[{len(self.layers)}], y)".ljust(70) + f"{self.theta.size:>12,}")
         size = self.theta.nbytes / 1e6
         lines.append(f"{self.dtype.name}, {size:,.2f} MB, backend {self.backend}")
         return "\n".join(lines)
