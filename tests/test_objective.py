@@ -18,8 +18,9 @@ def trained(
     """The sums of the last epoch; the network's parameters are trained."""
     X, y, w = data
     trainer = network._backend.trainer(
-        network._network, network.theta, network.buffers, list(state), settings, X, y, y.ndim == 1, w, None, None,
-        batch_size or len(X), n_threads, FACTOR, PENALTY, loss_cap, network._draws,
+        network._network, theta=network.theta, buffers=network.buffers, state=list(state), settings=settings, X=X, y=y,
+        labels=y.ndim == 1, sample_weight=w, mean=None, scale=None, batch_size=batch_size or len(X),
+        n_threads=n_threads, loss_factor=FACTOR, penalty=PENALTY, loss_cap=loss_cap, draws=network._draws,
     )  # fmt: skip
     steps = np.zeros(1, dtype=np.int64)
     for _ in range(epochs):

@@ -69,14 +69,15 @@ class Backend:
             network = Network(specs, loss)
         return network
 
-    def trainer(self, network: BackendNetwork, *arguments: Any) -> BackendTrainer:
+    def trainer(self, network: BackendNetwork, **arguments: Any) -> BackendTrainer:
+        """The arguments are those of the reference's `Trainer`, by name."""
         trainer: BackendTrainer
         if self.name == "core":
-            trainer = getattr(_core, f"Trainer_{self.dtype.name}")(network, *arguments)
+            trainer = getattr(_core, f"Trainer_{self.dtype.name}")(network, **arguments)
         else:
             from backsweep.reference.network import Trainer
 
-            trainer = Trainer(network, *arguments)  # type: ignore[arg-type]
+            trainer = Trainer(network, **arguments)  # type: ignore[arg-type]
         return trainer
 
     def copy(self, source: Array, target: Array, n_threads: int) -> None:

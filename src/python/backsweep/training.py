@@ -203,7 +203,7 @@ def fit(
         )
     network._check_parameters(threads)
     optimizer.rate(optimizer.steps)
-    standardisation = network._standardisation
+    mean, scale = network._standardisation
     if n_epochs == 0:
         network._check_data(data, threads)
 
@@ -219,8 +219,9 @@ def fit(
             optimizer._state, optimizer._network = before
 
     trainer = network._backend.trainer(
-        network._network, network.theta, network.buffers, state, optimizer.settings(), *data, *standardisation, rows,
-        threads, 1.0, 0.0, math.inf, network._draws,
+        network._network, theta=network.theta, buffers=network.buffers, state=state, settings=optimizer.settings(),
+        X=data.X, y=data.y, labels=data.labels, sample_weight=data.weights, mean=mean, scale=scale, batch_size=rows,
+        n_threads=threads, loss_factor=1.0, penalty=0.0, loss_cap=math.inf, draws=network._draws,
     )  # fmt: skip
     with progress_bar(progress, n_epochs * trainer.steps_in_epoch) as bar:
         advanced = bar.update if bar is not None else lambda steps: None

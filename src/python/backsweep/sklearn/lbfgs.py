@@ -52,19 +52,9 @@ def minimise(estimator: Perceptron, network: Network, rows: Rows) -> None:
     def value_and_gradient(theta: Array) -> tuple[float, Array]:
         network.theta[:] = theta
         loss, dtheta, _ = network._network.loss_and_gradients(
-            network.theta,
-            network.buffers,
-            rows.X,
-            targets,
-            objective.labels,
-            w,
-            None,
-            None,
-            False,
-            network._draws,
-            False,
-            threads,
-        )
+            network.theta, network.buffers, rows.X, targets, objective.labels, sample_weight=w, mean=None, scale=None,
+            training=False, draws=network._draws, wants_dX=False, n_threads=threads,
+        )  # fmt: skip
         dtheta *= objective.gradient_factor
         squares = 0.0
         for W, dW, layer in zip(network.W, network._views(dtheta)[0], network.layers, strict=True):

@@ -347,7 +347,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         objective, network = self._objective(), self.network_
         loss, _ = network._network.evaluate(
             network.theta, network.buffers, rows.X, rows.targets(objective), objective.labels, rows.sample_weight,
-            None, None, self._threads(),
+            mean=None, scale=None, n_threads=self._threads(),
         )  # fmt: skip
         loss *= objective.loss_factor
         if objective.loss == "poisson":
@@ -447,7 +447,9 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     def _outputs(self, rows: Array) -> Array:
         """The output layer's values (m, k), after the output activation."""
         network = self.network_
-        Z = network._network.forward(network.theta, network.buffers, rows, None, None, self._threads())
+        Z = network._network.forward(
+            network.theta, network.buffers, rows, mean=None, scale=None, n_threads=self._threads()
+        )
         return self._activated(Z)
 
     def _activated(self, Z: Array) -> Array:

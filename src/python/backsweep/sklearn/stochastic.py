@@ -119,10 +119,11 @@ class Epochs:
         self.sums = np.zeros(5)
         backend, optimizer = network._backend, descent.optimizer
         self.trainer = backend.trainer(
-            network._network, network.theta, network.buffers, optimizer.bind(network), optimizer.settings(), rows.X,
-            rows.targets(objective), objective.labels, rows.sample_weight, None, None, batch_size,
-            estimator._threads(), objective.gradient_factor, float(estimator.alpha), objective.cap(network.dtype),
-            network._draws,
+            network._network, theta=network.theta, buffers=network.buffers, state=optimizer.bind(network),
+            settings=optimizer.settings(), X=rows.X, y=rows.targets(objective), labels=objective.labels,
+            sample_weight=rows.sample_weight, mean=None, scale=None, batch_size=batch_size,
+            n_threads=estimator._threads(), loss_factor=objective.gradient_factor, penalty=float(estimator.alpha),
+            loss_cap=objective.cap(network.dtype), draws=network._draws,
         )  # fmt: skip
         self.rates = descent.rates(self.trainer.steps_in_epoch)
 
