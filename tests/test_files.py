@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -379,6 +380,51 @@ def test_a_new_file_honours_the_umask_and_an_old_one_keeps_its_mode(tmp_path, ma
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         trained().save(tmp_path / "nowhere" / "model")
+
+
+@posix
+def test_a_pipe_is_written_into_and_remains(tmp_path):
+    net, pipe, received = trained(), tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    net.save(pipe)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    reader.join(timeout=10)
+    (tmp_path / "model").write_bytes(received[0])
+    assert_same(net, bs.Network.load(tmp_path / "model"))
+
+
+@posix
+def test_a_device_is_written_into_and_remains(tmp_path):
+    device, link = tmp_path / "device", tmp_path / "link"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.stat("/dev/null").st_rdev)
+        device.write_bytes(b"")
+    except OSError:
+        pytest.skip("only root makes devices, and not everywhere")
+    link.symlink_to(device)
+    for path in (device, link):
+        trained().save(path)
+        assert stat.S_ISCHR(device.stat().st_mode)
+    assert link.is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["device", "link"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="needs a name for the standard output")
+@pytest.mark.parametrize("into", ["a pipe", "a file"])
+def test_standard_output_takes_a_model_between_what_is_printed(tmp_path, into):
+    script = "import backsweep as bs; print(1); bs.Network([30, 2], seed=0).save('/dev/stdout'); print(2)"
+    command = [sys.executable, "-c", script]
+    if into == "a pipe":
+        content = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout
+    else:
+        with open(tmp_path / "out", "wb") as out:
+            subprocess.run(command, stdout=out, check=True, timeout=60)
+        content = (tmp_path / "out").read_bytes()
+    assert (content[:2], content[-2:]) == (b"1\n", b"2\n")
+    (tmp_path / "model").write_bytes(content[2:-2])
+    assert bs.Network.load(tmp_path / "model").theta.tobytes() == bs.Network([30, 2], seed=0).theta.tobytes()
 
 
 # Files that are not models

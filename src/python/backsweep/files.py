@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,7 @@ Tensors = dict[str, Array]
 
 
 def write(path: str | os.PathLike[str], tensors: Tensors, description: dict[str, Any]) -> None:
-    """Write a model file: complete under its name, or not at all.
-
-    The bytes go to a temporary file in the same folder and onto the disk, and the name changes hands last, so
-    a crash leaves the old file or the new one.
-    """
-    import tempfile
-
+    """Write a model file: complete under its name, or not at all, as `write_bytes` does."""
     from safetensors.numpy import save
 
     try:
@@ -32,7 +28,24 @@ def write(path: str | os.PathLike[str], tensors: Tensors, description: dict[str,
     except (TypeError, ValueError) as error:
         raise TypeError(f"notes must be what JSON can say, got something else: {error}") from None
     metadata = {"format": FORMAT, "version": str(VERSION), FORMAT: text}
-    data = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata)
+    write_bytes(path, save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata))
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file: complete under its name, or not at all.
+
+    The bytes go to a temporary file in the same folder and onto the disk, and the name changes hands last, so
+    a crash leaves the old file or the new one. A device, a pipe or a standard stream has no old contents to
+    keep and is no file to replace: the bytes go into it as it is.
+    """
+    import tempfile
+
+    place = _unreplaceable(path)
+    if place is not None:
+        print(end="", flush=True)  # what was printed before comes before
+        with open(place, "wb", closefd=not isinstance(place, int)) as file:
+            file.write(data)
+        return
     target = Path(os.path.realpath(path))
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     try:
@@ -47,6 +60,19 @@ def write(path: str | os.PathLike[str], tensors: Tensors, description: dict[str,
         os.unlink(temporary)
         raise
     _sync_folder(target.parent)
+
+
+def _unreplaceable(path: str | os.PathLike[str]) -> str | os.PathLike[str] | int | None:
+    """What stands under a name and is to be written into: a device or a pipe, or the number of a standard stream."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    for stream in (1, 2):  # /dev/stdout may be a file, but what is printed later must reach that one too
+        with suppress(OSError):  # a stream may be closed
+            if os.path.samestat(status, os.fstat(stream)):
+                return stream
+    return None if stat.S_ISREG(status.st_mode) else path
 
 
 def _umask() -> int:
