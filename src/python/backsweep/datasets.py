@@ -143,7 +143,7 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         raise ValueError(f"{os.fspath(path)}: expected an NPZ, an IDX file or text in UTF-8 ({error})") from None
-    except (ValueError, EOFError, csv.Error, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
@@ -256,8 +256,8 @@ class _Csv:
     def __init__(self, lines: IO[str], header: bool | None) -> None:
         first = lines.readline()
         delimiter = max(",;\t", key=first.count)
-        self.reader = csv.reader(chain([first], lines), delimiter=delimiter)
-        cells = [cell.strip() for cell in next(self.reader, [])]
+        self.parsed = self._parsed(csv.reader(chain([first], lines), delimiter=delimiter, strict=True))
+        cells = [cell.strip() for cell in next(self.parsed, (0, []))[1]]
         if not any(cells):
             raise ValueError("line 1: expected the names of columns, or a row, got nothing")
         self.header = not all(map(_is_number, cells)) if header is None else header
@@ -303,10 +303,22 @@ class _Csv:
             pass
         raise ValueError(f"expected a column {column!r}, got {listed(self.names)}")
 
+    def _parsed(self, reader: Any) -> Iterator[Record]:
+        """What the reader finds. A quote that nobody closes would otherwise take in the rows that follow."""
+        begin = 1
+        try:
+            for record in reader:
+                begin = reader.line_num + 1
+                yield reader.line_num, record
+        except csv.Error as error:
+            raise ValueError(
+                f"line {begin}: expected a row whose quotes are closed before a separator or the line's end ({error})"
+            ) from None
+
     def _records(self) -> Iterator[Record]:
         """The rows; blank lines are none."""
         rest, self.rest = self.rest, []
-        for line, record in chain(rest, ((self.reader.line_num, record) for record in self.reader)):
+        for line, record in chain(rest, self.parsed):
             if record:
                 if len(record) != len(self.names):
                     raise ValueError(f"line {line}: expected {len(self.names)} cells, got {len(record)}")
