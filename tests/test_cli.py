@@ -297,7 +297,8 @@ def test_probabilities_and_output_files(works):
     assert Path("p.csv").read_text() == "prediction\n" + labels
 
 
-@pytest.mark.parametrize("labels", [(10, 20, 35), (-1.5, 0.5, 2), ("1.0", "2", "x"), ("07", "1", "3")])
+@pytest.mark.parametrize("labels", [(10, 20, 35), (-1.5, 0.5, 2), ("1.0", "2", "x"), ("07", "1", "3"),
+                                    (2**60, 2**60 + 1, 5), (2**64, 2**64 + 1, 5), ("1_0", 10, 3)])  # fmt: skip
 def test_labels_of_every_kind_are_scored(works, labels):
     write_flowers(labels=labels)
     out, _ = works("train", "flowers.csv", "--target", 2, "--task", "classification", "--quiet")

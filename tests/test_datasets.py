@@ -131,6 +131,12 @@ def test_ignored_columns_may_hold_anything(csv):
         ("0 0.5", "auto", np.float64, [0, 0.5]),
         ("1e30 2", "auto", np.float64, [1e30, 2]),
         ("nan 2", "auto", "U", ["nan", "2"]),
+        ("9007199254740992 9007199254740993 5.0", "auto", np.int64, [2**53, 2**53 + 1, 5]),
+        ("9223372036854775807 -9223372036854775808", "number", np.int64, [2**63 - 1, -(2**63)]),
+        ("9223372036854775808 5", "auto", "U", ["9223372036854775808", "5"]),
+        ("9223372036854775808 5", "number", np.float64, [2.0**63, 5]),
+        ("9007199254740993 0.5", "auto", np.float64, [2.0**53, 0.5]),
+        ("1_0 10", "auto", "U", ["1_0", "10"]),
     ],
 )
 def test_target_has_the_type_that_its_cells_allow(csv, cells, target_type, dtype, values):
@@ -172,6 +178,9 @@ def test_features_are_found_by_name_and_the_target_may_be_missing(csv):
         ("a\n1\n", {}, "expected columns beside the target, got a"),
         ("a,b\n1,2\n", {"target": "c"}, "expected a column 'c', got a, b"),
         ("a,b\n1,2\n", {"target": "2"}, "expected a column '2', got a, b"),
+        ("a,b\n1,2\n", {"target": "0_1"}, "expected a column '0_1', got a, b"),
+        ("a,y\n1,2\n1_2,3\n", {}, "line 3, column 'a': expected a finite number, got '1_2'"),
+        ("a,y\n1,2\n1,1_0\n", {"target_type": "number"}, "line 3, column 'y': expected a finite number, got '1_0'"),
         ("a,b\n1,2\n", {"ignore": ["c"]}, "expected a column 'c', got a, b"),
         ("a,b\n1,2\n", {"features": ["a", "1"]}, "expected a column '1', got a, b"),
         ("a,b\n1,2\n", {"target_type": "numbers"}, "target_type must be one of auto, number, text"),

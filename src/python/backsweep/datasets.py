@@ -15,7 +15,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
@@ -91,7 +91,8 @@ def read(
         Left out, the last column.
     target_type : str
         "number" refuses a cell of the target that is none, "text" takes all as they stand. "auto" makes
-        integers where all cells are whole numbers, floats where all are numbers, and else texts.
+        integers where all cells are whole numbers, floats where all are numbers, and else texts; integers that
+        64 bits do not hold are texts as well.
     header : bool, optional
         Whether a CSV's first line names the columns. Left out, it does unless all its cells are numbers.
         Without names a column goes by its position.
@@ -297,7 +298,7 @@ class _Csv:
         if isinstance(column, str) and column in self.names:
             return self.names.index(column)
         try:
-            if not by_name_alone:
+            if not by_name_alone and "_" not in str(column):
                 return range(len(self.names))[int(column)]
         except (ValueError, IndexError):
             pass
@@ -325,10 +326,13 @@ class _Csv:
                 yield line, record
 
     def _numbers(self, block: list[Record], columns: list[int]) -> Array:
-        try:
-            numbers = np.array([[record[i] for i in columns] for _, record in block], dtype=np.float64)
-        except ValueError:
-            numbers = np.array([[_number(record[i]) for i in columns] for _, record in block])
+        rows = [[record[i] for i in columns] for _, record in block]
+        numbers = None
+        if not any("_" in "".join(row) for row in rows):  # NumPy, too, would make 10 of 1_0
+            with suppress(ValueError):
+                numbers = np.array(rows, dtype=np.float64)
+        if numbers is None:
+            numbers = np.array([list(map(_number, row)) for row in rows])
         wrong = np.argwhere(~np.isfinite(numbers))
         if len(wrong):
             row, column = wrong[0]
@@ -349,8 +353,9 @@ class _Csv:
 
 
 def _number(cell: str) -> float:
+    """NaN where it is none; 1_0 is a name in data, though Python would make 10 of it."""
     try:
-        return float(cell)
+        return math.nan if "_" in cell else float(cell)
     except ValueError:
         return math.nan
 
@@ -371,5 +376,14 @@ def _typed(cells: list[str], target_type: str) -> Array:
     if target_type == "text" or (target_type == "auto" and (is_code or not all(map(_is_number, cells)))):
         return np.array(cells)
     numbers = np.array([float(cell) for cell in cells])
-    whole = (np.floor(numbers) == numbers).all() and (np.abs(numbers) < 2**53).all()
-    return numbers.astype(np.int64) if whole else numbers
+    if (np.floor(numbers) != numbers).any():
+        return numbers
+    if (np.abs(numbers) < 2**53).all():
+        return numbers.astype(np.int64)
+    try:  # integers that differ may be one float from there on
+        wholes = [int(number if abs(number) < 2**53 else cell) for number, cell in zip(numbers, cells, strict=True)]
+    except ValueError:  # 1e30
+        return numbers
+    if min(wholes) >= -(2**63) and max(wholes) < 2**63:
+        return np.array(wholes, dtype=np.int64)
+    return numbers if target_type == "number" else np.array(cells)
