@@ -4,9 +4,11 @@ Longer than 300 lines because it has a table of the refusals of each format.
 """
 
 import gzip
+import io
 import os
 import struct
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +269,73 @@ def test_npz_is_refused(tmp_path, arrays, message):
     with pytest.raises(ValueError, match=r"a\.npz: ") as caught:
         read(path)
     assert message in str(caught.value)
+
+
+def npz_bytes(compression=zipfile.ZIP_STORED, header=lambda text: text):
+    """An NPZ of X (4, 3) and y, the text of X's header changed."""
+    members = {"X": io.BytesIO(), "y": io.BytesIO()}
+    np.save(members["X"], np.arange(12.0).reshape(4, 3))
+    np.save(members["y"], np.array([0, 1, 0, 1]))
+    array = members["X"].getvalue()
+    text = header(array[10:128].decode()).encode()
+    members["X"] = io.BytesIO(array[:8] + struct.pack("<H", len(text)) + text + array[128:])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", compression) as archive:
+        for name, member in members.items():
+            archive.writestr(f"{name}.npy", member.getvalue())
+    return packed.getvalue()
+
+
+def with_byte(content, place, value):
+    """`content` with another byte at a place of X's record in the ZIP's directory."""
+    place += content.index(b"PK\x01\x02")
+    return content[:place] + bytes([value]) + content[place + 1 :]
+
+
+def with_body(content):
+    """`content` with other bytes where those of X are packed."""
+    place = content.index(b"X.npy") + 14  # behind the settings of LZMA
+    return content[:place] + b"\xff" * 30 + content[place + 30 :]
+
+
+def shape(text):
+    return lambda header: header.replace("(4, 3)", text)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_byte(npz_bytes(), 6, 99),
+        with_byte(npz_bytes(), 8, 1),
+        with_byte(npz_bytes(), 10, 99),
+        with_body(npz_bytes(zipfile.ZIP_DEFLATED)),
+        with_body(npz_bytes(zipfile.ZIP_BZIP2)),
+        with_body(npz_bytes(zipfile.ZIP_LZMA)),
+        npz_bytes(header=lambda text: text[:30]),
+        npz_bytes(header=shape(f"({2**63}, 3)")),
+        npz_bytes(header=shape("(True, 2)")),
+        npz_bytes(header=shape("('4', 3)")),
+        npz_bytes(header=shape("(4L, 3")),
+    ],
+    ids=["ZIP's version", "encrypted", "unknown packing", "deflate", "bzip2", "lzma", "cut header", "beyond int64",
+         "a truth", "a text", "an open bracket"],
+)  # fmt: skip
+def test_damaged_npz_is_refused_by_name(csv, content):
+    path = csv(content, "a.npz")
+    with pytest.raises(ValueError, match=r"a\.npz: "):
+        read(path)
+
+
+def test_npz_with_other_bytes_in_place_of_an_array_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("X", b"1 2 3")
+        archive.writestr("y", b"1")
+    with pytest.raises(ValueError, match=r"a\.npz: X must be an array in NumPy's format"):
+        read(tmp_path / "a.npz")
+
+
+def test_npz_of_python_2_comes_without_warnings(csv):
+    assert read(csv(npz_bytes(header=shape("(4L, 3L)")), "a.npz")).X.shape == (4, 3)
 
 
 def test_npz_for_prediction_needs_no_target(tmp_path):

@@ -12,7 +12,7 @@ import gzip
 import io
 import math
 import os
-import zipfile
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +28,8 @@ from backsweep._checks import Array
 TARGETS = ("auto", "number", "text")
 
 ROWS_AT_A_TIME = 4096  # of a CSV: as many rows exist as Python strings at once
+
+NPZ_ARRAYS = ("X", "y", "X_test", "y_test")
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -144,7 +146,13 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         raise ValueError(f"{os.fspath(path)}: expected an NPZ, an IDX file or text in UTF-8 ({error})") from None
-    except (ValueError, EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as error:
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        if error.errno is None:  # gzip and bz2 say so that they found something else
+            raise ValueError(f"{os.fspath(path)}: {error}") from None
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    except (ValueError, EOFError, zlib.error) as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
@@ -193,13 +201,33 @@ def _values(y: Array | None, m: int, name: str) -> Array | None:
 
 
 def _read_npz(stream: IO[bytes], needs_y: bool) -> Dataset:
-    # A ZIP is read from its end, which a pipe or a gzipped stream does not offer at once.
-    with np.load(stream if stream.seekable() else io.BytesIO(stream.read()), allow_pickle=False) as arrays:
-        if "X" not in arrays or (needs_y and "y" not in arrays):
-            raise ValueError(f"expected arrays X and y, got {', '.join(arrays.files) or 'none'}")
-        if ("X_test" in arrays) != ("y_test" in arrays):
-            raise ValueError(f"expected X_test and y_test together, got {', '.join(arrays.files)}")
-        return _dataset(arrays["X"], *(arrays.get(name) for name in ("y", "X_test", "y_test")))
+    arrays, found = _npz(stream)
+    if "X" not in arrays or (needs_y and "y" not in arrays):
+        raise ValueError(f"expected arrays X and y, got {', '.join(found) or 'none'}")
+    if ("X_test" in arrays) != ("y_test" in arrays):
+        raise ValueError(f"expected X_test and y_test together, got {', '.join(found)}")
+    return _dataset(arrays["X"], *(arrays.get(name) for name in ("y", "X_test", "y_test")))
+
+
+def _npz(stream: IO[bytes]) -> tuple[dict[str, Array], list[str]]:
+    """The arrays of an NPZ that make a data set, and the names of all that it holds."""
+    arrays: dict[str, Array] = {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as that names occur twice
+            # A ZIP is read from its end, which a pipe or a gzipped stream does not offer at once.
+            with np.load(stream if stream.seekable() else io.BytesIO(stream.read()), allow_pickle=False) as members:
+                for name in NPZ_ARRAYS:
+                    if name in members:
+                        arrays[name] = members[name]
+                        if not isinstance(arrays[name], np.ndarray):
+                            raise ValueError(f"{name} must be an array in NumPy's format, got other bytes")
+                return arrays, list(members.files)
+    except (ValueError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        # Damaged bytes make almost any error: of the ZIP's version, of a decompressor, of Python's tokenizer.
+        raise ValueError(f"expected a whole NPZ, got {type(error).__name__}: {error}") from None
 
 
 def _read_folder(folder: Path) -> Dataset:
