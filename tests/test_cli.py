@@ -532,6 +532,18 @@ def test_as_a_process():
     assert done.stderr == "backsweep: error: nothing.csv: No such file or directory\n"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_may_lack_characters(encoding):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    write_line("Maß.csv")
+    done = process("train", "Maß.csv", "--epochs", 1, "--norm", "batch", env=environment, encoding=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("R²" if encoding == "cp1252" else "R\\xb2") in done.stdout
+    done = process("info", "model.safetensors", env=environment, encoding=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u1e90" in done.stdout  # Ẑ
+
+
 ENDLESS = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have had it ignored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ BROKEN_PIPE = 141  # as shells report a process that SIGPIPE ended
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; what the user got wrong is one line on standard error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a console may lack R², and so does an encoding that a pipe is given
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
