@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import backsweep as bs
@@ -326,6 +327,12 @@ def test_regression_is_in_the_units_of_the_target(works):
     assert works("predict", "model.safetensors", "rows.csv") == (out, "")
 
 
+def test_columns_to_ignore_are_set_apart_by_commas_and_blanks(works):
+    write_flowers()
+    works("train", "flowers.csv", "--target", "kind", "--ignore", "a, b, ", "--quiet", "--epochs", 1)
+    assert notes()["features"] == ["c", "d"]
+
+
 def test_csv_without_header(works):
     X, y = flowers()
     write_csv("flowers.data", None, *X.T, y)
@@ -459,6 +466,8 @@ def test_mnist(works):
         ("train --threads 0", "n_threads must be"),
         ("train --output nowhere/a.safetensors", "--output must be a file in a folder that can be written to"),
         ("train --output .", "--output must be a file in a folder that can be written to"),
+        ("train --output=", "--output must be a file in a folder that can be written to, got ''"),
+        (f"train --output {'m' * 300}", "--output must be a file in a folder that can be written to, got 'mmm"),
         ("predict nothing.safetensors", "nothing.safetensors: No such file or directory"),
         ("predict flowers.csv model.safetensors", "path must be a safetensors file, got 'flowers.csv'"),
         ("predict model.safetensors gap.csv", "gap.csv: expected a column '0', got a, b, y"),
@@ -494,6 +503,33 @@ def test_faults_are_one_line_and_change_no_file(run, command, message):
 
 def test_fault_with_a_line_break_is_one_line(run):
     assert run("train", "no\nthing.csv")[2] == "backsweep: error: no thing.csv: No such file or directory\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs a folder in which nobody can write")
+def test_folder_in_which_nobody_can_write_is_found_before_the_training(run, monkeypatch):
+    monkeypatch.delattr(bs.Network, "fit")
+    status, _, err = run("train", "--output", "/proc/model")
+    assert status == 2
+    assert "--output must be a file in a folder that can be written to, got '/proc/model' (" in err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_model_goes_into_a_pipe(works):
+    os.mkfifo("pipe")
+    received = []
+    reader = threading.Thread(target=lambda: received.append(Path("pipe").read_bytes()), daemon=True)
+    reader.start()
+    assert "written to pipe" in works("train", "--epochs", 1, "--output", "pipe")[0]
+    reader.join(timeout=10)
+    Path("model.safetensors").write_bytes(received[0])
+    assert bs.Network.load("model.safetensors").n_in == 64
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a device")
+def test_device_that_is_no_model_is_named(run):
+    status, _, err = run("info", "/dev/null")
+    assert status == 2
+    assert err.startswith("backsweep: error: path must be a safetensors file, got '/dev/null': ")
 
 
 @pytest.mark.parametrize(

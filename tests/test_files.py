@@ -382,6 +382,61 @@ def test_a_missing_folder_is_named(tmp_path):
         trained().save(tmp_path / "nowhere" / "model")
 
 
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("", ValueError, "path must name a file, got ''"),
+        (b"", ValueError, "path must name a file, got b''"),
+        (None, TypeError, "path must be a str or a path that names a file, got NoneType"),
+        (3, TypeError, "path must be a str or a path that names a file, got int"),
+    ],
+)
+def test_what_names_no_file_is_refused(path, error, message):
+    for use in (trained().save, bs.Network.load):
+        with pytest.raises(error, match=re.escape(message)):
+            use(path)
+
+
+def test_a_path_may_be_bytes(tmp_path):
+    net, path = trained(), os.fsencode(tmp_path / "model")
+    net.save(path)
+    assert_same(net, bs.Network.load(path))
+
+
+@posix
+@pytest.mark.parametrize("name", ["m" * 255, "Ẑ" * 85], ids=["ASCII", "three bytes each"])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path, name):
+    trained().save(tmp_path / name)
+    assert os.listdir(tmp_path) == [name]
+
+
+@posix
+@pytest.mark.parametrize("use", [lambda path: trained().save(path), files.try_out], ids=["save", "try_out"])
+@pytest.mark.parametrize("place", ["m" * 300, "nowhere/model", "folder", "file/model"])
+def test_errors_of_writing_name_the_users_file(tmp_path, use, place):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=rf": '{re.escape(str(tmp_path / place))}'$") as caught:
+        use(tmp_path / place)
+    assert caught.value.filename == str(tmp_path / place)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_trying_out_a_place_changes_nothing(tmp_path):
+    files.try_out(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "model").write_bytes(b"old")
+    files.try_out(tmp_path / "model")
+    assert os.listdir(tmp_path) == ["model"]
+    assert (tmp_path / "model").read_bytes() == b"old"
+
+
+@posix
+def test_a_device_that_is_no_model_is_refused_by_name():
+    with pytest.raises(ValueError, match="path must be a safetensors file, got '/dev/null'"):
+        bs.Network.load("/dev/null")
+
+
 @posix
 def test_a_pipe_is_written_into_and_remains(tmp_path):
     net, pipe, received = trained(), tmp_path / "pipe", []

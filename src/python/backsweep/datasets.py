@@ -322,7 +322,8 @@ class _Csv:
         return Dataset(np.concatenate(blocks), y, features=names, target=name, header=self.header)
 
     def _position(self, column: str | int, by_name_alone: bool = False) -> int:
-        """Of a column that is named, or else numbered."""
+        """Of a column that is named, or else numbered; names have no blanks around them."""
+        column = column.strip() if isinstance(column, str) else column
         if isinstance(column, str) and column in self.names:
             return self.names.index(column)
         try:

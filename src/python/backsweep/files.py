@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +40,66 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     a crash leaves the old file or the new one. A device, a pipe or a standard stream has no old contents to
     keep and is no file to replace: the bytes go into it as it is.
     """
-    import tempfile
-
-    place = _unreplaceable(path)
-    if place is not None:
+    name = _name(path)
+    with _naming(name):
+        place = _unreplaceable(name)
+        if place is None:
+            _replace(Path(os.path.realpath(name)), data)
+            return
         print(end="", flush=True)  # what was printed before comes before
         with open(place, "wb", closefd=not isinstance(place, int)) as file:
             file.write(data)
-        return
-    target = Path(os.path.realpath(path))
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+
+
+def try_out(path: str | os.PathLike[str]) -> None:
+    """Raise the `OSError` that `write_bytes` would, as far as that is known before there is anything to write."""
+    name = _name(path)
+    with _naming(name):
+        place = _unreplaceable(name)
+        if place is None:
+            handle, temporary = _temporary(Path(os.path.realpath(name)))
+            os.close(handle)
+            os.unlink(temporary)
+        elif isinstance(place, str) and not os.access(place, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _name(path: object) -> str:
+    """The name of a file that a user gave, as text."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"path must be a str or a path that names a file, got {type(path).__name__}")
+    name = os.fsdecode(path)
+    if not name:
+        raise ValueError(f"path must name a file, got {path!r}")
+    return name
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Errors of the system name the user's file, not the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from None
+
+
+def _unreplaceable(name: str) -> str | int | None:
+    """What stands under a name and is to be written into: a device or a pipe, or the number of a standard stream."""
+    try:
+        status = os.stat(name)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    for stream in (1, 2):  # /dev/stdout may be a file, but what is printed later must reach that one too
+        with suppress(OSError):  # a stream may be closed
+            if os.path.samestat(status, os.fstat(stream)):
+                return stream
+    return None if stat.S_ISREG(status.st_mode) else name
+
+
+def _replace(target: Path, data: bytes) -> None:
+    handle, temporary = _temporary(target)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -62,17 +114,11 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     _sync_folder(target.parent)
 
 
-def _unreplaceable(path: str | os.PathLike[str]) -> str | os.PathLike[str] | int | None:
-    """What stands under a name and is to be written into: a device or a pipe, or the number of a standard stream."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    for stream in (1, 2):  # /dev/stdout may be a file, but what is printed later must reach that one too
-        with suppress(OSError):  # a stream may be closed
-            if os.path.samestat(status, os.fstat(stream)):
-                return stream
-    return None if stat.S_ISREG(status.st_mode) else path
+def _temporary(target: Path) -> tuple[int, str]:
+    """A new file beside the target. Of the target's name it takes a part, for that may be as long as a name can be."""
+    import tempfile
+
+    return tempfile.mkstemp(prefix=f".{target.name[:32]}.", suffix=".tmp", dir=target.parent)
 
 
 def _umask() -> int:
@@ -94,25 +140,26 @@ def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, Any]]:
     """The tensors and the description of a model file; `ValueError` where it is not one."""
     from safetensors import SafetensorError, safe_open
 
-    with open(path, "rb"):
+    file_name = _name(path)
+    with open(file_name, "rb"):
         pass  # a file that is missing or not to be read raises OSError, whose message names it
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(file_name, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, TypeError, AttributeError, KeyError) as error:  # the latter for a dtype NumPy lacks
-        raise ValueError(f"path must be a safetensors file, got {os.fspath(path)!r}: {error}") from None
+    except (SafetensorError, OSError, TypeError, AttributeError, KeyError) as error:
+        # OSError for what is no file to be mapped, such as a device; the last three for a dtype that NumPy lacks
+        raise ValueError(f"path must be a safetensors file, got {file_name!r}: {error}") from None
     if metadata.get("format") != FORMAT or FORMAT not in metadata:
-        raise ValueError(f"path must be a model that backsweep saved, got {os.fspath(path)!r} without its header")
+        raise ValueError(f"path must be a model that backsweep saved, got {file_name!r} without its header")
     if metadata.get("version") != str(VERSION):
         raise ValueError(
-            f"path must be a model file of version {VERSION}, got version {metadata.get('version')!r} in "
-            f"{os.fspath(path)!r}"
+            f"path must be a model file of version {VERSION}, got version {metadata.get('version')!r} in {file_name!r}"
         )
     try:
         description = json.loads(metadata[FORMAT])
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"path must hold a description in JSON, got {os.fspath(path)!r}: {error}") from None
+        raise ValueError(f"path must hold a description in JSON, got {file_name!r}: {error}") from None
     if not isinstance(description, dict):
-        raise ValueError(f"path must hold a description as a JSON object, got {os.fspath(path)!r}")
+        raise ValueError(f"path must hold a description as a JSON object, got {file_name!r}")
     return tensors, description

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from backsweep import files
+
 DATA = (
     "a CSV, gzipped or not; an NPZ with X, y and possibly X_test, y_test; or a folder of IDX files named like MNIST's. "
     "Left out: the UCI digits, which come with the package"
@@ -24,3 +26,12 @@ def widths(text: str) -> list[int]:
 
 def header(choice: str) -> bool | None:
     return None if choice == "auto" else choice == "yes"
+
+
+def check_output(option: str, path: str) -> None:
+    """Refuse a file that could not be written before the work is done, not after it."""
+    try:
+        files.try_out(path)
+    except (OSError, ValueError) as error:
+        reason = f" ({error.strerror})" if isinstance(error, OSError) else ""
+        raise ValueError(f"{option} must be a file in a folder that can be written to, got {path!r}{reason}") from None

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +14,7 @@ import backsweep as bs
 from backsweep import _checks, _core
 from backsweep._checks import Array
 from backsweep.cli.meaning import MOST_INTEGER_CLASSES, Classes, Quantity, measured, task_of
-from backsweep.cli.options import DATA, HEADER, add_threads, header, widths
+from backsweep.cli.options import DATA, HEADER, add_threads, check_output, header, widths
 
 if TYPE_CHECKING:
     from backsweep.datasets import Dataset
@@ -84,7 +82,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     say: Callable[[str], object] = (lambda line: None) if arguments.quiet else print
-    _check_folder(arguments.output)
+    check_output("--output", arguments.output)
     hidden = _hidden(arguments)
     data, values, name = _training_data(arguments)
     task = task_of(arguments.task, values)
@@ -107,13 +105,6 @@ def run(arguments: argparse.Namespace) -> int:
         print("test " + meaning.score(meaning.predict(network, X_test, arguments.threads), y_test))
     say(f"written to {arguments.output}")
     return INTERRUPTED if stopped else 0
-
-
-def _check_folder(output: str) -> None:
-    """Refuse a file that could not be written before the work is done, not after it."""
-    folder = Path(output).absolute().parent
-    if Path(output).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"--output must be a file in a folder that can be written to, got {output!r}")
 
 
 def _hidden(arguments: argparse.Namespace) -> list[int | Layer]:
@@ -142,7 +133,7 @@ def _training_data(arguments: argparse.Namespace) -> tuple[Dataset, Array, str]:
         target=arguments.target,
         target_type="number" if arguments.task == Quantity.task else "auto",
         header=header(arguments.header),
-        ignore=[column for column in arguments.ignore.split(",") if column],
+        ignore=[column for column in arguments.ignore.split(",") if column.strip()],
     )
     if data.y is None:
         raise ValueError(f"{arguments.data}: expected rows and their targets, got rows alone")
