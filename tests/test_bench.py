@@ -4,6 +4,7 @@ Longer than 300 lines because it follows a figure from the weights that every pe
 """
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -342,11 +343,24 @@ def test_bench_prints_tables_and_writes_json(few, capsys):
         ("--threads", "0", "--threads must be an integer of at least 1"),
         ("--threads", "100000", "cores must be between 1 and"),
         ("--turns", "0", "--turns must be an integer of at least 1"),
+        ("--json", "nowhere/figures.json", "--json must be a file in a folder that can be written to"),
     ],
 )
 def test_bench_refuses(few, option, value, message, capsys):
     assert main([*few, option, value]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_figures_are_written_whole_or_not_at_all(few, capsys, monkeypatch):
+    def fail(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    Path("figures.json").write_text("old")
+    monkeypatch.setattr(os, "fsync", fail)
+    assert main([*few, "--workloads", "E", "--json", "figures.json"]) == 2
+    assert capsys.readouterr().err == "backsweep: error: figures.json: No space left on device\n"
+    assert os.listdir() == ["figures.json"]
+    assert Path("figures.json").read_text() == "old"
 
 
 def test_bench_tells_of_a_wrong_peer_by_its_status(few, capsys, monkeypatch, planted):

@@ -3,6 +3,7 @@
 Longer than 300 lines because each kind of data goes the whole way from training to prediction.
 """
 
+import errno
 import gzip
 import json
 import os
@@ -298,6 +299,27 @@ def test_probabilities_and_output_files(works):
     assert Path("p.csv").read_text() == "prediction\n" + labels
 
 
+@pytest.mark.parametrize("exists", [True, False])
+def test_predictions_are_written_whole_or_not_at_all(run, monkeypatch, exists):
+    def fail(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    bs.Network([64, 10], seed=0).save("model.safetensors")
+    if exists:
+        Path("p.csv").write_text("old")
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    monkeypatch.setattr(os, "fsync", fail)
+    status, _, err = run("predict", "model.safetensors", "--output", "p.csv")
+    assert (status, err) == (2, "backsweep: error: p.csv: No space left on device\n")
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_place_of_predictions_is_looked_at_before_predicting(run, monkeypatch):
+    bs.Network([64, 10], seed=0).save("model.safetensors")
+    monkeypatch.delattr(bs.Network, "predict")
+    assert "--output must be" in run("predict", "model.safetensors", "--output", "nowhere/p.csv")[2]
+
+
 @pytest.mark.parametrize("labels", [(10, 20, 35), (-1.5, 0.5, 2), ("1.0", "2", "x"), ("07", "1", "3"),
                                     (2**60, 2**60 + 1, 5), (2**64, 2**64 + 1, 5), ("1_0", 10, 3)])  # fmt: skip
 def test_labels_of_every_kind_are_scored(works, labels):
@@ -475,7 +497,11 @@ def test_mnist(works):
         ("predict price.safetensors texts.npz", "could not convert string to float"),
         ("predict price.safetensors texts.npz --proba", "--proba must be left out for a model that does not classify"),
         ("predict strange.safetensors", "MODEL must have one output or one for each class, and notes that fit it"),
-        ("predict model.safetensors --output nowhere/p.csv", "nowhere/p.csv: No such file or directory"),
+        ("train flowers.csv --output flowers.csv", "--output must be another file than DATA, got 'flowers.csv'"),
+        ("predict model.safetensors --output nowhere/p.csv", "--output must be a file in a folder that can be written"),
+        ("predict model.safetensors --output=", "--output must be a file in a folder that can be written to, got ''"),
+        ("predict model.safetensors --output ./model.safetensors", "--output must be another file than MODEL, got"),
+        ("predict model.safetensors gap.csv --output gap.csv", "--output must be another file than DATA, got"),
         ("info nothing.safetensors", "nothing.safetensors: No such file or directory"),
     ],
 )

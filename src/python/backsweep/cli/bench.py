@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from backsweep import _checks
+from backsweep import _checks, files
+from backsweep.cli.options import check_output
 
 
 def add(commands: Any) -> None:
@@ -34,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     from backsweep.bench.race import Race, Settings
     from backsweep.bench.workloads import SHORT, chosen
 
+    if arguments.json is not None:
+        check_output("--json", arguments.json)
     workloads = chosen(_names(arguments.workloads) or list(SHORT))
     wanted = _names(arguments.peers)
     peers = chosen_peers(wanted) if wanted else [p for p in map(PEERS.get, SHORT_PEERS) if p and p.version]
@@ -49,9 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         progress.clear()
         print(report.table(of_one), end="\n\n", flush=True)
         figures += of_one
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            file.write(results.text_of([results.run_of(figures, "backsweep bench")]))
+    if arguments.json is not None:
+        files.write_bytes(arguments.json, results.text_of([results.run_of(figures, "backsweep bench")]).encode())
     return 0 if all(figure.status == "timed" for figure in figures) else 1
 
 

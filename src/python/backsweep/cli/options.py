@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from backsweep import files
 
@@ -28,10 +29,13 @@ def header(choice: str) -> bool | None:
     return None if choice == "auto" else choice == "yes"
 
 
-def check_output(option: str, path: str) -> None:
-    """Refuse a file that could not be written before the work is done, not after it."""
+def check_output(option: str, path: str, **sources: str | None) -> None:
+    """Refuse a file that could not be written before the work is done, not after it, and one that the work reads."""
     try:
         files.try_out(path)
     except (OSError, ValueError) as error:
         reason = f" ({error.strerror})" if isinstance(error, OSError) else ""
         raise ValueError(f"{option} must be a file in a folder that can be written to, got {path!r}{reason}") from None
+    for name, source in sources.items():
+        if source and os.path.isfile(source) and os.path.isfile(path) and os.path.samefile(source, path):
+            raise ValueError(f"{option} must be another file than {name}, got {path!r}")

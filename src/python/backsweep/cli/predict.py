@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
-from contextlib import nullcontext
 from typing import Any
 
 import backsweep as bs
+from backsweep import files
 from backsweep._checks import Array
 from backsweep.cli.meaning import Classes, Quantity, notes_of, recalled
-from backsweep.cli.options import DATA, HEADER, add_threads, header
+from backsweep.cli.options import DATA, HEADER, add_threads, check_output, header
 
 
 def add(commands: Any) -> None:
@@ -32,6 +33,8 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.output is not None:
+        check_output("--output", arguments.output, MODEL=arguments.model, DATA=arguments.data)
     network = bs.Network.load(arguments.model)
     notes = notes_of(arguments.model)
     meaning = recalled(network, notes)
@@ -80,7 +83,9 @@ def _texts(values: Array) -> list[str]:
 def _write(path: str | None, titles: list[str] | None, columns: list[list[str]]) -> None:
     import csv
 
-    with open(path, "w", newline="", encoding="utf-8") if path else nullcontext(sys.stdout) as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerows([titles] if titles else [])
-        writer.writerows(zip(*columns, strict=True))
+    text = io.StringIO()
+    writer = csv.writer(text if path else sys.stdout, lineterminator="\n")
+    writer.writerows([titles] if titles else [])
+    writer.writerows(zip(*columns, strict=True))
+    if path:
+        files.write_bytes(path, text.getvalue().encode())

@@ -82,7 +82,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     say: Callable[[str], object] = (lambda line: None) if arguments.quiet else print
-    check_output("--output", arguments.output)
+    check_output("--output", arguments.output, DATA=arguments.data)
     hidden = _hidden(arguments)
     data, values, name = _training_data(arguments)
     task = task_of(arguments.task, values)
