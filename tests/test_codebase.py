@@ -29,7 +29,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 # The headers of the core. Each includes headers of earlier levels only, so no two of one level include one another.
 LEVELS = [
-    ["buffer", "matrix"],
+    ["sizes"],
+    ["ahead", "buffer", "matrix"],
     ["blas", "conversion", "elementary", "activation", "loss", "optimizer", "threads"],
     ["elements", "kernels/simd", "kernels/product_options", "kernels/shares"],
     [

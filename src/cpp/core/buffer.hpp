@@ -6,13 +6,15 @@
 #include <new>
 #include <vector>
 
+#include "core/sizes.hpp"
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 
 namespace backsweep {
 
-inline constexpr std::size_t alignment = 64;  // a cache line, and the widest vector register
+inline constexpr std::size_t alignment = cache_line;
 
 template <class T>
 struct AlignedAllocator {

@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t vectors_in_tile = 4;
 // A product reads its weights once a tile, or once a run of tiles where there are so many that they do not
 // stay in the second-level cache. A run's values should.
-constexpr std::size_t bytes_that_stay = 1u << 21;
+constexpr std::size_t weight_bytes_that_stay = 1u << 21;
 constexpr std::size_t samples_in_run = 512;
 // Tiles that are joined must give the same bits. A tile may begin with the second of the two vectors that a
 // block of the product takes; blocks of eight rows and more, which layers from here on have, sum in the same
@@ -30,7 +30,7 @@ Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
     offsets_.push_back(offsets_[i] + layer.parameters());
     buffer_offsets_.push_back(buffer_offsets_[i] + layer.buffers());
     if (layer.whole_batch() != nullptr) whole_batch_.push_back(i);
-    joins_.push_back(layer.weights() * sizeof(T) > bytes_that_stay &&
+    joins_.push_back(layer.weights() * sizeof(T) > weight_bytes_that_stay &&
                      std::min(layer.n_in(), layer.n_out()) >= rows_of_same_order);
     joins_any_ |= joins_[i];
     forward_flops_ += layer.flops();

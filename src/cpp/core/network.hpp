@@ -180,7 +180,7 @@ class Network {
   std::vector<std::size_t> whole_batch_;     // the layers that look at the whole batch
   std::vector<bool> joins_;                  // whether each layer takes all tiles of a run at once
   bool joins_any_ = false;
-  std::size_t samples_in_tile_ = 0;  // at most
+  std::size_t samples_in_tile_ = 0;  // about
   double forward_flops_ = 0;
 };
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "core/kernels/product_options.hpp"
+#include "core/ahead.hpp"
 #include "core/matrix.hpp"
 
 namespace backsweep {

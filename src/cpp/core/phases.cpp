@@ -31,13 +31,13 @@ Phases phases_by_layers(const Network<T>& network, bool training, bool with_dX) 
   }
   phases.push_back({Work::loss});
   for (std::size_t i = network.depth(); i-- > 0;) {
-    const bool above = i + 1 == network.depth() || network.is_by_units(i + 1);  // which has seen to the slope
+    const bool has_slope = i + 1 == network.depth() || network.is_by_units(i + 1);
     if (is_whole(i)) {
       phases.push_back({Work::batch_backward, --whole});
     } else if (!network.is_by_units(i)) {
       phases.push_back({Work::backward, i});
     } else {
-      if (!above) phases.push_back({Work::slope, i});
+      if (!has_slope) phases.push_back({Work::slope, i});
       if (i > 0 || with_dX) phases.push_back({Work::backward, i});
     }
   }

@@ -9,9 +9,9 @@ namespace backsweep {
 namespace {
 
 // An X of fewer bytes stays in the second-level cache from one epoch to the next.
-constexpr std::size_t bytes_that_stay = 1u << 18;
+constexpr std::size_t X_bytes_that_stay = 1u << 18;
 
-// Whether rows need no conversion on their way into a batch.
+// Whether rows come into a batch without being gathered and converted first.
 template <class T>
 bool is_direct(const Source& source, const Standardisation& standardisation) {
   return source.cols == 1 || (standardisation.mean == nullptr && holds<T>(source));
@@ -49,7 +49,7 @@ Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, st
     const std::size_t rows = whole_vectors(batch_rows);
     workspace_.gathered = OwnedMatrix<T>(rows, std::max(network.n_in(), network.n_out()));
   }
-  if (training_ && bytes_of_row(data.X) > 0 && bytes_of_row(data.X) * data.X.rows > bytes_that_stay) {
+  if (training_ && bytes_of_row(data.X) > 0 && bytes_of_row(data.X) * data.X.rows > X_bytes_that_stay) {
     upcoming_.resize(batch_rows);
   }
   tile_sums_.resize(tiles);  // a smaller batch, the last of an epoch, has no more

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
 
 namespace backsweep {
 
@@ -10,11 +11,13 @@ namespace {
 
 // Parameters and state of more bytes leave the second-level cache between one step and the next. In a team
 // other cores hold lines of them: there it is worth asking from as many parameters on.
-constexpr std::size_t bytes_that_stay = 1u << 20;
+constexpr std::size_t update_bytes_that_stay = 1u << 20;
 constexpr std::size_t parameters_shared = 1u << 16;
 
 // A look at the clock takes the time of some thousand.
 constexpr double flops_between_looks = 5e5;
+
+double sum(const std::vector<double>& terms) { return std::accumulate(terms.begin(), terms.end(), 0.0); }
 
 }  // namespace
 
@@ -54,7 +57,7 @@ template <class T>
 Companions<T> Trainer<T>::read_by_update(std::size_t begin, std::size_t team) const {
   Companions<T> companions;
   const std::size_t n = network_.parameters();
-  if (team > 1 ? n < parameters_shared : n * arrays_of_update_ * sizeof(T) <= bytes_that_stay)
+  if (team > 1 ? n < parameters_shared : n * arrays_of_update_ * sizeof(T) <= update_bytes_that_stay)
     return companions;
   companions.add(theta_ + begin);
   for (const T* state : state_) {
@@ -102,6 +105,50 @@ Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const dou
   return total;
 }
 
+// The two sweeps over a batch.
+template <class T>
+void Trainer<T>::sweep(Member member, Team& team, RowSelection rows, double scale, const Pass<T>& pass) {
+  std::size_t n = 0;
+  for (const Phase phase : step_.phases(rows.count, member.team)) {
+    team.sweeps.each(member, n++, step_.tasks(phase, rows.count, member.team), [&](std::size_t task) {
+      step_.perform(phase, task, member.team, rows, objective_.loss_factor * scale, pass);
+    });
+  }
+}
+
+// dW and db, block by block, each followed by its update: or, where the gradient's norm must be known first,
+// all of them followed by all updates.
+template <class T>
+void Trainer<T>::descend(Member member, Team& team, std::size_t batch_rows, double scale, StepSize size,
+                         Upcoming upcoming) {
+  const std::size_t n_blocks = step_.blocks().size();
+  const bool clips = optimizer_.clip_norm > 0;
+  const auto update_block = [&](std::size_t block, const T* gradient) {
+    const Slice slice = step_.blocks()[block].slice;
+    update<T>(optimizer_, slice.begin, slice.end, size, gradient, state_, theta_);
+  };
+  team.blocks.each(member, n_blocks, [&](std::size_t block) {
+    const auto& [layer, slice, weights] = step_.blocks()[block];
+    T* gradient = clips ? dtheta_.data() + slice.begin : gradients_[member.index].data();
+    const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin, member.team), &upcoming};
+    step_.gradient(block, batch_rows, gradient, ahead);
+    if (objective_.penalty > 0) {
+      penalties_[block] = penalise(weights, objective_.penalty * scale, theta_ + slice.begin, gradient);
+    }
+    if (clips) {
+      sums_of_squares_[block] = sum_of_squares(gradient, slice.size());
+    } else {
+      update_block(block, gradient);
+    }
+  });
+  if (!clips) return;
+  team.barrier.wait(member.team);
+  size.gradient_scale = clipping_factor(optimizer_.clip_norm, std::sqrt(sum(sums_of_squares_)));
+  team.updates.each(member, n_blocks, [&](std::size_t block) {
+    update_block(block, dtheta_.data() + step_.blocks()[block].slice.begin);
+  });
+}
+
 // Steps until some milliseconds are over, on as many threads as did best of late.
 template <class T>
 Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
@@ -109,16 +156,11 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
                                  EpochSums& epoch_sums) {
   constexpr std::chrono::milliseconds stretch_time(3);
   const auto end = Clock::now() + stretch_time;
-  const std::size_t n_blocks = step_.blocks().size();
-  const bool clips = optimizer_.clip_norm > 0, penalised = objective_.penalty > 0;
   double flops = 0;  // since the clock was looked at
 
   Progress progress;  // this and the sums are written by member 0 alone
-  std::atomic<bool> stop{false};
-  Barrier barrier;
   const std::size_t members = chooser_.next();
-  PhasedTasks sweeps(members);
-  Tasks blocks(members), updates(members);
+  Team team(members);
 
   run_team(members, [&](Member member) {
     const bool leads = member.index == 0;
@@ -126,15 +168,7 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       const RowSelection rows = batch(order, first, s);
       const double weight = step_.weight_sum(rows);
       const double scale = weight > 0 ? 1 / weight : 0;
-      const auto pass = training_pass<T>(draws.after(s), buffers_);
-
-      // The two sweeps.
-      std::size_t n = 0;
-      for (const Phase phase : step_.phases(rows.count, member.team)) {
-        sweeps.each(member, n++, step_.tasks(phase, rows.count, member.team), [&](std::size_t task) {
-          step_.perform(phase, task, member.team, rows, objective_.loss_factor * scale, pass);
-        });
-      }
+      sweep(member, team, rows, scale, training_pass<T>(draws.after(s), buffers_));
 
       // Every member adds the same numbers in the same order, so all agree whether to go on.
       const LossSums sums = step_.sums(rows.count);
@@ -147,37 +181,11 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       if (!finite || !valid) break;
       if (leads) step_.remember(rows.count, buffers_);
 
-      // dW and db, block by block, and the update.
-      StepSize size = step_size(optimizer_, done_before + s, learning_rates[s]);
-      const auto update_block = [&](std::size_t block, const T* gradient) {
-        const Slice slice = step_.blocks()[block].slice;
-        update<T>(optimizer_, slice.begin, slice.end, size, gradient, state_, theta_);
-      };
       Upcoming upcoming;
       if (s + 1 < n_steps) upcoming = step_.upcoming(batch(order, first, s + 1), member.index, member.team);
-      blocks.each(member, n_blocks, [&](std::size_t block) {
-        const auto& [layer, slice, weights] = step_.blocks()[block];
-        T* gradient = clips ? dtheta_.data() + slice.begin : gradients_[member.index].data();
-        const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin, member.team), &upcoming};
-        step_.gradient(block, rows.count, gradient, ahead);
-        if (penalised) {
-          penalties_[block] = penalise(weights, objective_.penalty * scale, theta_ + slice.begin, gradient);
-        }
-        if (clips) {
-          sums_of_squares_[block] = sum_of_squares(gradient, slice.size());
-        } else {
-          update_block(block, gradient);
-        }
-      });
-      if (clips) {
-        barrier.wait(member.team);
-        double squares = 0;
-        for (const double block_squares : sums_of_squares_) squares += block_squares;
-        size.gradient_scale = clipping_factor(optimizer_.clip_norm, std::sqrt(squares));
-        updates.each(member, n_blocks, [&](std::size_t block) {
-          update_block(block, dtheta_.data() + step_.blocks()[block].slice.begin);
-        });
-      }
+      descend(member, team, rows.count, scale, step_size(optimizer_, done_before + s, learning_rates[s]),
+              upcoming);
+
       if (leads) {
         progress.steps += 1;
         epoch_sums.loss += sums.loss;
@@ -187,18 +195,17 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
         flops += flops_of_step_;
         if (flops >= flops_between_looks) {
           flops = 0;
-          if (Clock::now() >= end) stop.store(true, std::memory_order_relaxed);
+          if (Clock::now() >= end) team.stop.store(true, std::memory_order_relaxed);
         }
       }
-      barrier.wait(member.team);
-      if (leads && penalised) {
-        double squares = 0;
-        for (const double block_squares : penalties_) squares += block_squares;
-        epoch_sums.penalty += static_cast<double>(rows.count) * scale * objective_.penalty / 2 * squares;
+      team.barrier.wait(member.team);
+      if (leads && objective_.penalty > 0) {
+        epoch_sums.penalty +=
+            static_cast<double>(rows.count) * scale * objective_.penalty / 2 * sum(penalties_);
       }
-      if (stop.load(std::memory_order_relaxed)) break;
-      blocks.restart(member);
-      updates.restart(member);
+      if (team.stop.load(std::memory_order_relaxed)) break;
+      team.blocks.restart(member);
+      team.updates.restart(member);
     }
   });
   return progress;

@@ -1,6 +1,7 @@
 // An epoch of mini-batches, or as much of one as fits into some time: the only loop over steps.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 
@@ -56,8 +57,25 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // What the members of a team have in common while they take steps together.
+  struct Team {
+    explicit Team(std::size_t members) : sweeps(members), blocks(members), updates(members) {}
+
+    PhasedTasks sweeps;
+    Tasks blocks, updates;
+    Barrier barrier;
+    std::atomic<bool> stop{false};
+  };
+
   RowSelection batch(const std::int64_t* order, std::size_t first, std::size_t s) const;
   Companions<T> read_by_update(std::size_t begin, std::size_t team) const;
+
+  // The parts of a step, to be called by every member. Those of a batch's rows that are read next are asked
+  // for meanwhile.
+  void sweep(Member member, Team& team, RowSelection rows, double scale, const Pass<T>& pass);
+  void descend(Member member, Team& team, std::size_t batch_rows, double scale, StepSize size,
+               Upcoming upcoming);
+
   Progress run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
                        std::size_t n_steps, std::uint64_t done_before, Draws draws, EpochSums& sums);
 

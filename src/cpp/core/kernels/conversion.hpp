@@ -1,8 +1,8 @@
 // Rows of data as T: see core/conversion.hpp.
 #pragma once
 
+#include "core/ahead.hpp"
 #include "core/conversion.hpp"
-#include "core/kernels/product_options.hpp"
 #include "core/kernels/simd.hpp"
 
 namespace backsweep {

@@ -6,7 +6,6 @@
 // samples do, and D need not be turned round.
 #pragma once
 
-#include "core/kernels/product_options.hpp"
 #include "core/kernels/shares.hpp"
 #include "core/kernels/simd.hpp"
 #include "core/kernels/transpose.hpp"

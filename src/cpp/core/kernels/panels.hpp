@@ -6,7 +6,7 @@
 #include <array>
 #include <cstring>
 
-#include "core/kernels/product_options.hpp"
+#include "core/ahead.hpp"
 #include "core/kernels/shares.hpp"
 #include "core/kernels/simd.hpp"
 #include "core/matrix.hpp"

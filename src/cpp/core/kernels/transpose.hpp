@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "core/kernels/product_options.hpp"
+#include "core/ahead.hpp"
 #include "core/kernels/simd.hpp"
 #include "core/matrix.hpp"
 
