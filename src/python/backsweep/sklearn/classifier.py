@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from backsweep._checks import Array
+from backsweep.sklearn.attempt import Attempt
 from backsweep.sklearn.objectives import Objective, objective
 from backsweep.sklearn.perceptron import Perceptron, can_go_on
 from backsweep.sklearn.stochastic import Rows
@@ -206,10 +207,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         -------
         self
         """
-        if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
-        self._fit(X, y, sample_weight, incremental=True)
+        with Attempt(self) as attempt:
+            if _check_partial_fit_first_call(self, classes):
+                self._label_binarizer = LabelBinarizer()
+                self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
+            self._fit(attempt, X, y, sample_weight, incremental=True)
         return self
 
     def predict(self, X: Any) -> Array:

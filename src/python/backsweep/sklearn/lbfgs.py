@@ -13,6 +13,7 @@ from backsweep.sklearn.objectives import constant_of_poisson
 
 if TYPE_CHECKING:
     from backsweep.network import Network
+    from backsweep.sklearn.attempt import Attempt
     from backsweep.sklearn.perceptron import Perceptron
     from backsweep.sklearn.stochastic import Rows
 
@@ -38,7 +39,7 @@ def refuse_unheeded(estimator: Perceptron, validates: bool) -> None:
         )
 
 
-def minimise(estimator: Perceptron, network: Network, rows: Rows) -> None:
+def minimise(estimator: Perceptron, network: Network, rows: Rows, attempt: Attempt) -> None:
     """Leave in the network the parameters that L-BFGS comes to."""
     objective = estimator._objective()
     targets, w, threads = rows.targets(objective), rows.sample_weight, estimator._threads()
@@ -76,6 +77,7 @@ def minimise(estimator: Perceptron, network: Network, rows: Rows) -> None:
 
     verbose: Any = estimator.verbose
     told.round_begins()
+    attempt.begun = True
     try:
         found = scipy.optimize.minimize(
             value_and_gradient,

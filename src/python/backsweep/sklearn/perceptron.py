@@ -25,6 +25,7 @@ from backsweep._checks import Array
 from backsweep.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from backsweep.network import Network
 from backsweep.sklearn import inside, lbfgs
+from backsweep.sklearn.attempt import Attempt
 from backsweep.sklearn.objectives import Objective, constant_of_poisson
 from backsweep.sklearn.stochastic import NOT_FINITE, Descent, Rows, train
 from backsweep.sklearn.tasks import Told, Untold
@@ -127,6 +128,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     scales_: list[Array]
     shifts_: list[Array]
     validation_loss_curve_: list[float]
+    n_outputs_: int
     _optimizer: Descent
     _chain: list[int | Layer]
     _network: Network
@@ -189,11 +191,14 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together, got one of them")
         validation = None if X_val is None else (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, incremental=False, validation=validation)
+        with Attempt(self) as attempt:
+            self._fit(attempt, X, y, sample_weight, incremental=False, validation=validation)
+        return self
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None = None
-    ) -> Perceptron:
+        self, attempt: Attempt, X: Any, y: Any, sample_weight: Any, *, incremental: bool,
+        validation: tuple[Any, Any, Any] | None = None,
+    ) -> None:  # fmt: skip
         sizes = self._sizes()
         if self.solver == "lbfgs":
             lbfgs.refuse_unheeded(self, validates=validation is not None)
@@ -205,6 +210,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         sample_weight = self._weights(given, sample_weight)
         if y.ndim == 1:
             y = y.reshape(-1, 1)
+        if not first and y.shape[1] != self.n_outputs_:
+            raise ValueError(f"y must have {self.n_outputs_} outputs, as in the fit before, got {y.shape[1]}")
         self.n_outputs_ = y.shape[1]
         self._random_state = check_random_state(self.random_state)
         if first:
@@ -213,7 +220,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         # A frame's columns lie together: rows drawn from those would be read entry by entry, in each epoch again.
         rows = Rows(np.ascontiguousarray(dense(X)), y, sample_weight)
         if self.solver == "lbfgs":
-            lbfgs.minimise(self, network, rows)
+            lbfgs.minimise(self, network, rows, attempt)
         else:
             if self.early_stopping and incremental:
                 raise ValueError("partial_fit does not support early_stopping=True")
@@ -222,12 +229,11 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
                 held_out = self._validation_rows(*validation)
             elif self.early_stopping:
                 rows, held_out = self._split(rows)
-            train(self, network, rows, held_out, incremental=incremental)
+            train(self, network, rows, held_out, attempt, incremental=incremental)
             self._continues = incremental
         self._take_views()
         if not network._is_finite(self._threads()):
             raise ValueError(NOT_FINITE)
-        return self
 
     def _sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes

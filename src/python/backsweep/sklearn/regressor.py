@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import validate_data
 
 from backsweep._checks import Array
+from backsweep.sklearn.attempt import Attempt
 from backsweep.sklearn.objectives import Objective, objective
 from backsweep.sklearn.perceptron import Perceptron, can_go_on
 
@@ -148,7 +149,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         -------
         self
         """
-        self._fit(X, y, sample_weight, incremental=True)
+        with Attempt(self) as attempt:
+            self._fit(attempt, X, y, sample_weight, incremental=True)
         return self
 
     def predict(self, X: Any) -> Array:

@@ -16,6 +16,7 @@ from backsweep.training import SECONDS_BETWEEN_LOOKS, progress_bar
 
 if TYPE_CHECKING:
     from backsweep.network import Network
+    from backsweep.sklearn.attempt import Attempt
     from backsweep.sklearn.perceptron import Perceptron
 
 NOT_FINITE = (
@@ -109,7 +110,10 @@ class Descent:
 class Epochs:
     """Epochs of a network on some rows; each gives the loss that scikit-learn reports."""
 
-    def __init__(self, estimator: Perceptron, network: Network, descent: Descent, rows: Rows, batch_size: int) -> None:
+    def __init__(
+        self, estimator: Perceptron, network: Network, descent: Descent, rows: Rows, batch_size: int, attempt: Attempt
+    ) -> None:
+        self.attempt = attempt
         self.objective = objective = estimator._objective()
         self.m, self.batch_size, self.theta = len(rows.X), batch_size, network.theta
         self.diverged = False
@@ -140,6 +144,7 @@ class Epochs:
             self.rates = descent.rates(len(self.rates))
         sums[:] = 0
         done = 0
+        self.attempt.begun = True
         while done < len(self.rates):
             counted = descent.optimizer._steps
             left = None if order is None else order[done * self.batch_size :]
@@ -210,7 +215,9 @@ def batch_rows(batch_size: int | str, m: int) -> int:
     return min(int(batch_size), m)
 
 
-def train(estimator: Perceptron, network: Network, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
+def train(
+    estimator: Perceptron, network: Network, rows: Rows, validation: Rows | None, attempt: Attempt, *, incremental: bool
+) -> None:
     """Epochs until the estimator has converged; one with `incremental`."""
     m = len(rows.X)
     size = batch_rows(estimator.batch_size, m)
@@ -220,7 +227,7 @@ def train(estimator: Perceptron, network: Network, rows: Rows, validation: Rows 
     if not incremental or not hasattr(estimator, "_optimizer"):
         estimator._optimizer = Descent(estimator)
     descent = estimator._optimizer
-    epochs = Epochs(estimator, network, descent, rows, size)
+    epochs = Epochs(estimator, network, descent, rows, size, attempt)
     stopping = Stopping(estimator, validation)
     order = np.arange(m)
     told = estimator._told(rows, "epoch", estimator.max_iter)
