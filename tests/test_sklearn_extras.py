@@ -1,5 +1,7 @@
 """What `backsweep.sklearn` has beyond scikit-learn, each against a definition or against `Network`."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -223,6 +225,27 @@ def test_weights_that_a_user_sets_count():
 def test_a_loss_of_counts_wants_counts():
     with pytest.raises(ValueError, match="y must be at least 0"):
         MLPRegressor(loss="poisson").fit(DIABETES, -VALUES)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize(
+    ("first", "second"), [("squared_error", "poisson"), ("poisson", "squared_error"), ("squared_error", "huber")]
+)
+def test_a_loss_set_anew_waits_for_a_fit_afresh(first, second, solver):
+    options = {"solver": solver, "max_iter": 5, "random_state": 0, "warm_start": True}
+    plain, changed = (MLPRegressor(first, (7,), **options).fit(DIABETES, VALUES) for _ in range(2))
+    for estimator in (plain, changed.set_params(loss=second), pickle.loads(pickle.dumps(changed))):
+        estimator.fit(DIABETES, VALUES)
+        if solver == "adam":
+            estimator.partial_fit(DIABETES, VALUES)
+        assert estimator.loss_ == plain.loss_
+        assert np.array_equal(estimator.predict(DIABETES), plain.predict(DIABETES))
+    if first == "poisson":
+        with pytest.raises(ValueError, match="y must be at least 0"):
+            changed.fit(DIABETES, -VALUES)
+    afresh = MLPRegressor(second, (7,), **options).fit(DIABETES, VALUES)
+    changed.set_params(warm_start=False).fit(DIABETES, VALUES)
+    assert np.array_equal(changed.predict(DIABETES), afresh.predict(DIABETES))
 
 
 @pytest.mark.parametrize(

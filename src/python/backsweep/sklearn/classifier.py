@@ -113,7 +113,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self._keep(locals())
 
     def _objective(self) -> Objective:
-        return objective(self.loss, self.n_outputs_, multiclass=self._label_binarizer.y_type_ == "multiclass")
+        return objective(self._descended(), self.n_outputs_, multiclass=self._label_binarizer.y_type_ == "multiclass")
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
         X, y = validate_data(

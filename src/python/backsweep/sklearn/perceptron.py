@@ -140,6 +140,11 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             if name != "self":
                 setattr(self, name, value)
 
+    def _descended(self) -> str:
+        """The loss that the network is trained on, whatever the parameter says since: the network knows no other."""
+        name: str = self.__dict__.get("_loss", self.loss)  # unknown to a pickle of an older version
+        return name
+
     # What the subclasses know
 
     def _objective(self) -> Objective:
@@ -203,6 +208,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         if self.solver == "lbfgs":
             lbfgs.refuse_unheeded(self, validates=validation is not None)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        if first:
+            self._loss = self.loss
         given = y
         X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:

@@ -109,7 +109,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         self._keep(locals())
 
     def _objective(self) -> Objective:
-        return objective(self.loss, self.n_outputs_)
+        return objective(self._descended(), self.n_outputs_)
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
         X, y = validate_data(
@@ -121,7 +121,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return X, self._admitted(y)
 
     def _admitted(self, y: Array) -> Array:
-        if self.loss == "poisson" and (y < 0).any():
+        if self._descended() == "poisson" and (y < 0).any():
             raise ValueError(f"y must be at least 0 with loss='poisson', got {y.min()}")
         return y
 
