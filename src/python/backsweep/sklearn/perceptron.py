@@ -39,6 +39,7 @@ OUTPUTS: dict[str, Callable[[Array], Array]] = {
 }
 LISTS = ("coefs_", "intercepts_", "scales_", "shifts_")  # the attributes that are views of the network's parameters
 BESIDE = ("_draws", "buffers")  # and what else the network keeps from one step to the next
+RECORDS = ("loss_curve_", "validation_loss_curve_", "validation_scores_")  # of the epochs of a training
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -236,6 +237,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
                 held_out = self._validation_rows(*validation)
             elif self.early_stopping:
                 rows, held_out = self._split(rows)
+            self._ready_records()
             train(self, network, rows, held_out, attempt, incremental=incremental)
             self._continues = incremental
         self._take_views()
@@ -315,9 +317,15 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         self._take_views()
         if any(isinstance(layer, Dropout) for layer in self._chain):  # a draw more than scikit-learn's
             self._network._draws[0] = self._random_state.randint(np.iinfo(np.int32).max)
-        self.__dict__.pop("validation_loss_curve_", None)
-        if self.solver in STOCHASTIC:
+        for name in RECORDS:
+            self.__dict__.pop(name, None)
+
+    def _ready_records(self) -> None:
+        """What epochs write into: as the fit before left it, unless that had none, or watched something else."""
+        if "loss_curve_" not in self.__dict__:
             self.loss_curve_: list[float] = []
+        known = "validation_scores_" in self.__dict__
+        if not known or (self.validation_scores_ is not None) != self.early_stopping:
             self._no_improvement_count = 0
             self.best_loss_: Any = None if self.early_stopping else np.inf
             self.validation_scores_: Any = [] if self.early_stopping else None
