@@ -66,6 +66,31 @@ def test_a_refused_fit_leaves_the_estimator_as_it_was(kind, case):
     new.set_params(**defaults).partial_fit(X, Y, **first)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ((3.7,), r"\[3\.7\]"),
+        ((5, 3.0), r"\[5, 3\.0\]"),
+        ((True,), r"\[True\]"),
+        (True, r"\[True\]"),
+        (np.array([2.5]), "2.5"),
+        (["5"], r"\['5'\]"),
+        ([(5, 3)], r"\[\(5, 3\)\]"),
+    ],
+)
+def test_widths_that_are_no_integers(sizes, shown):
+    with pytest.raises(TypeError, match=f"^hidden_layer_sizes must be integers, got .*{shown}"):
+        classifier(hidden_layer_sizes=sizes).fit(X, Y)
+
+
+def test_widths_of_every_kind_of_integer():
+    for sizes in (np.array([5, 3]), [np.int8(5), 3], (5, 3)):
+        assert [W.shape[1] for W in fit(hidden_layer_sizes=sizes).coefs_] == [5, 3, 10]
+    assert fit(hidden_layer_sizes=np.int64(5)).coefs_[0].shape == (64, 5)
+    with pytest.raises(ValueError, match="hidden_layer_sizes must be > 0"):
+        fit(hidden_layer_sizes=(5, 0))
+
+
 def test_a_refused_fit_leaves_the_classes():
     estimator = fit()
     letters = np.array(list("ab"))[Y % 2]

@@ -247,7 +247,9 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     def _sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if np.any(np.array(sizes) <= 0):
+        if any(isinstance(size, (bool, np.bool_)) or not isinstance(size, Integral) for size in sizes):
+            raise TypeError(f"hidden_layer_sizes must be integers, got {sizes}")
+        if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [int(size) for size in sizes]
 
