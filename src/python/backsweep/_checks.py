@@ -189,27 +189,27 @@ def _check_values(y: Array, loss: str) -> None:
                 )
 
 
-def weights(sample_weight: object, m: int, dtype: np.dtype[Any]) -> Array | None:
+def weights(sample_weight: object, m: int, dtype: np.dtype[Any], name: str = "sample_weight") -> Array | None:
     if sample_weight is None:
         return None
-    array = real_array(sample_weight, "sample_weight")
+    array = real_array(sample_weight, name)
     if array.shape != (m,):
-        raise ValueError(f"sample_weight must have shape ({m},), got {array.shape}")
-    finite(array, "sample_weight", dtype)
+        raise ValueError(f"{name} must have shape ({m},), got {array.shape}")
+    finite(array, name, dtype)
     # A float32 that is subnormal is zero to the core even where it becomes a float64.
     tiny = np.finfo(np.float32 if "float32" in (dtype.name, array.dtype.name) else np.float64).tiny
     total = lost = 0.0
     for begin, piece in in_pieces(array):
-        _refuse_where(piece < 0, piece, begin, "sample_weight", "be at least 0")
+        _refuse_where(piece < 0, piece, begin, name, "be at least 0")
         with np.errstate(over="ignore"):  # an infinite sum is refused below
             total += float(piece.sum(dtype=np.float64))
         lost += float(piece[piece < tiny].sum(dtype=np.float64))
     info = np.finfo(dtype)
     if lost > float(info.eps) * total:
         raise ValueError(
-            f"sample_weight must be at least {tiny:g} where it counts, for smaller numbers are taken as 0, got some "
+            f"{name} must be at least {tiny:g} where it counts, for smaller numbers are taken as 0, got some "
             f"that sum to {lost:g} of {total:g} in all; scale all of it up, for only proportions matter"
         )
     if not 0 < total <= float(info.max):
-        raise ValueError(f"sample_weight must have a positive sum that is finite in {dtype.name}, got {total:g}")
+        raise ValueError(f"{name} must have a positive sum that is finite in {dtype.name}, got {total:g}")
     return array

@@ -27,6 +27,7 @@ from backsweep.network import Network
 from backsweep.sklearn import inside, lbfgs
 from backsweep.sklearn.attempt import Attempt
 from backsweep.sklearn.objectives import Objective, constant_of_poisson
+from backsweep.sklearn.signs import check_weights
 from backsweep.sklearn.stochastic import NOT_FINITE, Descent, Rows, train
 from backsweep.sklearn.tasks import Told, Untold
 
@@ -227,6 +228,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         network = self.network_
         # A frame's columns lie together: rows drawn from those would be read entry by entry, in each epoch again.
         rows = Rows(np.ascontiguousarray(dense(X)), y, sample_weight)
+        name = "sample_weight" if getattr(self, "class_weight", None) is None else "sample_weight times class_weight"
+        check_weights(rows.sample_weight, network, name)
         if self.solver == "lbfgs":
             lbfgs.minimise(self, network, rows, attempt)
         else:
@@ -237,6 +240,8 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
                 held_out = self._validation_rows(*validation)
             elif self.early_stopping:
                 rows, held_out = self._split(rows)
+                for part, whose in ((rows, "the rows trained on"), (held_out, "the rows held out")):
+                    check_weights(part.sample_weight, network, f"{name} of {whose}")
             self._ready_records()
             train(self, network, rows, held_out, attempt, incremental=incremental)
             self._continues = incremental
@@ -359,6 +364,7 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         rows = self._rows(X)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, rows)
+            check_weights(sample_weight, self.network_, "sample_weight_val")
         targets = self._encoded(y)
         if targets.ndim == 1:
             targets = targets.reshape(-1, 1)

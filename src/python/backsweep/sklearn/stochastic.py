@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from backsweep._checks import Array
 from backsweep.optimizers import SGD, Adam, AdamW, Optimizer
 from backsweep.sklearn.objectives import Objective, constant_of_poisson
+from backsweep.sklearn.signs import Signs
 from backsweep.training import SECONDS_BETWEEN_LOOKS, progress_bar
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Epochs:
         self.diverged = False
         self.descent = descent
         self.constants = constant_of_poisson(rows.y) if objective.loss == "poisson" else None
-        self.weights = rows.sample_weight
+        self.weights, self.signs = rows.sample_weight, Signs(rows.sample_weight, batch_size)
         self.sums = np.zeros(5)
         backend, optimizer = network._backend, descent.optimizer
         self.trainer = backend.trainer(
@@ -142,6 +143,7 @@ class Epochs:
         descent, trainer, sums = self.descent, self.trainer, self.sums
         if descent.schedule is not None or self.rates[0] != descent.learning_rate:
             self.rates = descent.rates(len(self.rates))
+        self.signs.check(order)
         sums[:] = 0
         done = 0
         self.attempt.begun = True
