@@ -141,3 +141,36 @@ def test_callbacks_are_taken_leave_of_where_a_fit_is_put_back():
     with pytest.raises(RuntimeError, match="enough"):
         classifier().set_callbacks(listener).fit(X, Y)
     assert listener.states == ["setup", "teardown"]
+
+
+@pytest.mark.parametrize(
+    ("name", "i", "array", "message"),
+    [
+        ("intercepts_", 0, None, r"intercepts_\[0\] must be an array of real numbers, got dtype object"),
+        ("intercepts_", 1, np.zeros(1), r"intercepts_\[1\] must have shape \(10,\), got \(1,\)"),
+        ("intercepts_", 0, 0.0, r"intercepts_\[0\] must have shape \(12,\), got \(\)"),
+        (
+            "intercepts_",
+            0,
+            np.zeros(12) * 1j,
+            r"intercepts_\[0\] must be an array of real numbers, got dtype complex",
+        ),
+        ("shifts_", 0, np.zeros((12, 1)), r"shifts_\[0\] must have shape \(12,\), got \(12, 1\)"),
+        ("coefs_", 1, None, r"coefs_ must be matrices .*, got shapes \[\(64, 12\), \(\)\]"),
+        ("coefs_", 1, np.zeros((3, 10)), r"coefs_ must be matrices .*, got shapes \[\(64, 12\), \(3, 10\)\]"),
+        ("coefs_", 0, np.full((64, 12), "1"), r"coefs_\[0\] must be an array of real numbers, got dtype <U1"),
+    ],
+)
+def test_weights_that_a_user_puts_in_and_that_do_not_fit(name, i, array, message):
+    estimator = fit(layer_norm=True)
+    values = estimator.predict_proba(X)
+    view = getattr(estimator, name)[i]
+    getattr(estimator, name)[i] = array
+    for call in (estimator.predict, lambda X: estimator.partial_fit(X, Y), estimator.predict):
+        with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+            call(X)
+    getattr(estimator, name)[i] = view
+    assert np.array_equal(estimator.predict_proba(X), values)
+    getattr(estimator, name).pop()
+    with pytest.raises(ValueError, match=f"^{name} must be|^intercepts_ must be 1 arrays, got 2"):
+        estimator.predict(X)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -423,7 +424,10 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     def _restore_network(self) -> None:
         """A network for the arrays in the lists: the one that there is, where they fit it."""
         network = self.__dict__.get("_network")
-        shapes = [W.shape for W in self.coefs_]
+        shapes = [np.shape(W) for W in self.coefs_]
+        if not shapes or any(len(shape) != 2 for shape in shapes) or any(a[1] != b[0] for a, b in pairwise(shapes)):
+            raise ValueError(f"coefs_ must be matrices of which each has as many rows as the last has columns, "
+                             f"got shapes {shapes}")  # fmt: skip
         if network is None or [W.shape for W in self._views[0]] != shapes:
             # As it was fitted, whatever the parameters say now; unless a user has put in arrays of other shapes.
             chain: list[Any] = self.__dict__.get("_chain", [])
@@ -433,11 +437,19 @@ class Perceptron(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfor
             for name, array in self.__dict__.pop("_beside", {}).items():
                 if array.shape == getattr(self._network, name).shape:
                     getattr(self._network, name)[:] = array
-        # Arrays that a user has put into the lists count from now on.
+        # Arrays that a user has put into the lists count from now on: all of them, or none.
+        put_in = []
         for name, views in zip(LISTS, self._views, strict=True):
-            for array, view in zip(self.__dict__.get(name, views), views, strict=True):
+            arrays = self.__dict__.get(name, views)
+            if len(arrays) != len(views):
+                raise ValueError(f"{name} must be {len(views)} arrays, got {len(arrays)}")
+            for i, (array, view) in enumerate(zip(arrays, views, strict=True)):
                 if array is not view:
-                    view[...] = array
+                    put_in.append((view, _checks.real_array(array, f"{name}[{i}]")))
+                    if np.shape(array) != view.shape:
+                        raise ValueError(f"{name}[{i}] must have shape {view.shape}, got {np.shape(array)}")
+        for view, array in put_in:
+            view[...] = array
 
     def _build(self, chain: list[int | Layer], dtype: np.dtype[Any]) -> None:
         self._chain = chain
