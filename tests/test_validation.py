@@ -84,6 +84,15 @@ def table(cases):
     return pytest.mark.parametrize("case", cases, ids=str)
 
 
+class Sparse:
+    """As scipy.sparse's matrices look from here; it is not installed with us."""
+
+    shape = (M, N_IN)
+
+    def toarray(self):
+        return X
+
+
 MASKED = np.ma.array(X, mask=False)
 
 ROWS = [
@@ -99,6 +108,9 @@ ROWS = [
     refused("X", "real numbers", "timedelta64", TypeError, X=X.astype("m8[s]")),
     refused("X", "real numbers", "object", TypeError, X=None),
     refused("X", "ordinary array", "masked", TypeError, X=MASKED),
+    refused(
+        "X", "dense", "Sparse; X.toarray() is, and the estimators of backsweep.sklearn take it", TypeError, X=Sparse()
+    ),
     refused("X", "array of numbers", "list", X=[[1.0, 2.0], [3.0]]),
     refused("X", "finite", "X[3, 1] = nan", X=changed(X, (3, 1), np.nan)),
     refused("X", "finite", "X[23, 3] = inf", X=changed(X, (23, 3), np.inf, np.float32)),
@@ -121,8 +133,11 @@ DATA = [
     refused("y", "labels 0, 1, ..., 2", "y[5] = 0.5", y=changed(LABELS, 5, 0.5)),
     refused("y", "labels 0, 1, ..., 2", "y[5] = nan", y=changed(LABELS, 5, np.nan)),
     refused("y", "labels 0, 1, ..., 2", "y[5] = inf", y=changed(LABELS, 5, np.inf, np.float32)),
-    refused("y", "real numbers", "<U", TypeError, y=LABELS.astype(str)),
-    refused("y", "real numbers", "object", TypeError, y=LABELS.astype(object)),
+    *(refused("y", "real numbers", f"{got}; {says}, and backsweep.sklearn.MLPClassifier takes any", TypeError,
+              y=LABELS.astype(dtype), settings={"loss": loss})
+      for got, dtype in (("<U3", "U3"), ("|S3", "S3"), ("object", object))
+      for says, loss in (("labels are whole numbers 0 to 2 for softmax_cross_entropy", "softmax_cross_entropy"),
+                         ("a class is 0 or 1 for sigmoid_cross_entropy", "sigmoid_cross_entropy"))),
     refused("y", "real numbers", "complex128", TypeError, y=LABELS + 0j),
     refused("y", "real numbers", "datetime64", TypeError, y=LABELS.astype("M8[D]")),
     refused("y", "real numbers", "object", TypeError, y=None),
@@ -279,6 +294,31 @@ def test_no_rows_give_no_results(backend):
     net = network(backend)
     assert net.forward(X[:0]).shape == net.predict_proba(X[:0]).shape == (0, K)
     assert net.predict(X[:0]).shape == (0,)
+
+
+def test_frames_of_pandas_own_dtypes():
+    pandas = pytest.importorskip("pandas")
+    numbers = np.arange(M * N_IN, dtype=float).reshape(M, N_IN)
+    numbers[:, 2] = np.arange(M) % 2
+    frame = pandas.DataFrame(numbers).astype({0: "Int64", 1: "Float32", 2: "boolean", 3: "UInt8"})
+    assert np.asarray(frame).dtype == object
+    net, labels = network(), pandas.Series(LABELS, dtype="Int64")
+    assert np.array_equal(net.predict_proba(frame), net.predict_proba(numbers))
+    assert net.evaluate(frame, labels) == net.evaluate(numbers, LABELS)
+    frame.loc[3, 0] = None
+    with pytest.raises((TypeError, ValueError), match=r"^X must be .*(X\[3, 0\] = nan|missing values)"):
+        net.predict(frame)
+    for column in (["1"] * M, pandas.Categorical(LABELS)):
+        with pytest.raises(TypeError, match=r"^X must be an array of real numbers, got dtype object$"):
+            net.predict(frame.assign(**{"3": column}).drop(columns=3))
+
+
+def test_sparse_rows_are_to_be_made_dense():
+    sparse = pytest.importorskip("scipy.sparse")
+    for matrix in (sparse.csr_matrix(X), sparse.coo_array(X)):
+        with pytest.raises(TypeError, match=r"^X must be dense, got (csr_matrix|coo_array); X\.toarray\(\) is"):
+            network().predict(matrix)
+        assert np.array_equal(network().predict(matrix.toarray()), network().predict(X))
 
 
 @pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long double is double here")

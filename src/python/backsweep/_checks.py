@@ -73,19 +73,40 @@ def threads(n_threads: object) -> int:
     return 0 if n_threads is None else whole_number(n_threads, "n_threads", 1)
 
 
-def real_array(value: object, name: str) -> Array:
-    """`value` as an array of real numbers: not copied if it is an array, whatever its layout."""
+def real_array(value: object, name: str, instead: str = "") -> Array:
+    """`value` as an array of real numbers: not copied if it is an array, whatever its layout.
+
+    `instead` says what to do with an array of something else.
+    """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an ordinary array, got a masked array")
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array of numbers, got {type(value).__name__}: {error}") from None
+    if array.dtype == object:
+        array = _of_objects(value, array, name)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+        named = instead if array.ndim and array.dtype.kind in "OSTU" else ""
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}{named}")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8 and not array.dtype.isnative:
         raise TypeError(f"{name} must be in the machine's byte order for dtype {array.dtype.name}")
     return array
+
+
+def _of_objects(value: Any, array: Array, name: str) -> Array:
+    """What NumPy takes for objects and is numbers: a frame of pandas' own dtypes, as Int64 beside Float32."""
+    if hasattr(value, "toarray"):
+        sklearn = ", and the estimators of backsweep.sklearn take it as it is" if name == "X" else ""
+        raise TypeError(f"{name} must be dense, got {type(value).__name__}; {name}.toarray() is{sklearn}")
+    dtypes = getattr(value, "dtypes", ())
+    kinds = [getattr(dtype, "kind", "O") for dtype in (dtypes if hasattr(dtypes, "__iter__") else [dtypes])]
+    if not kinds or set(kinds) - set("biuf"):
+        return array
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:  # of older versions, which do not make NaN of what is missing
+        raise TypeError(f"{name} must be an array of real numbers, got missing values: {error}") from None
 
 
 def first_nonfinite(array: Array, dtype: np.dtype[Any], n_threads: int) -> tuple[int, int] | None:
@@ -150,9 +171,10 @@ def targets(y: object, m: int, k: int, loss: str, dtype: np.dtype[Any]) -> tuple
 
     Labels are (m,); values are (m, k), and are returned so where k is 1 and y is (m,).
     """
-    array = real_array(y, "y")
-    given = array.shape
     is_softmax = loss == "softmax_cross_entropy"
+    hint = f"; labels are whole numbers 0 to {k - 1} for {loss}" if is_softmax else f"; a class is 0 or 1 for {loss}"
+    array = real_array(y, "y", hint + ", and backsweep.sklearn.MLPClassifier takes any" if loss in CLASSIFIERS else "")
+    given = array.shape
     if is_softmax and array.ndim == 1:
         if array.shape != (m,):
             raise ValueError(f"y must have one label for each of the {m} rows of X, got shape {array.shape}")
