@@ -11,9 +11,8 @@ namespace backsweep {
 inline constexpr double batch_norm_epsilon = 1e-5;
 inline constexpr double batch_norm_momentum = 0.1;
 
-// Buffers: the running mean (n), then the running variance (n). Statistics:
-// the batch's mean (n), then its variance (n), which divides by m. What forward keeps: Ẑ, then A where σ'
-// needs it.
+// Buffers: the running mean (n), then the running variance (n). Statistics: the batch's mean (n), then its
+// variance (n), which divides by m. What forward keeps: Ẑ, then A where σ' needs it.
 template <class T>
 class BatchNorm final : public Normalisation<T>, public WholeBatch<T> {
  public:
