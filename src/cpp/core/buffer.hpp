@@ -57,10 +57,6 @@ struct UninitialisedAllocator : AlignedAllocator<T> {
   void construct(U* p) {
     ::new (static_cast<void*>(p)) U;
   }
-  template <class U>
-  void construct(U* p, const U& value) {
-    ::new (static_cast<void*>(p)) U(value);
-  }
 };
 
 template <class T>
