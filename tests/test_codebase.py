@@ -30,7 +30,9 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 # The headers of the core. Each includes headers of earlier levels only, so no two of one level include one another.
 LEVELS = [
     ["sizes"],
-    ["ahead", "buffer", "matrix"],
+    ["ahead", "blocks", "chooser", "matrix", "settings"],
+    ["crew"],
+    ["buffer"],
     ["blas", "conversion", "elementary", "activation", "loss", "optimizer", "threads"],
     ["elements", "kernels/simd", "kernels/product_options", "kernels/shares"],
     [
@@ -130,13 +132,12 @@ def test_core_has_never_heard_of_python_nor_of_streams(path):
 
 
 @pytest.mark.parametrize("path", [*CORE, *DOOR], ids=lambda path: path.name)
-def test_one_file_sees_blas_and_one_sees_openmp(path):
+def test_one_file_sees_blas_and_one_starts_threads(path):
     text = path.read_text()
     if path.name != "blas.cpp":
         assert not re.search(r"cblas\.h|cblas_\w|Accelerate/", text)
-    if path.name != "threads.cpp":
-        assert "omp.h" not in includes(path)
-        assert not re.search(r"\bomp_\w+\(|pragma omp parallel", text)
+    if path.name != "crew.cpp":
+        assert not re.search(r"std::thread\b(?!::hardware_concurrency)|pthread_(?!sigmask)|pragma omp parallel", text)
 
 
 def test_the_door_leads_to_core_and_pybind11_only():

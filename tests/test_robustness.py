@@ -496,3 +496,43 @@ def test_memory_does_not_grow_with_the_rows(task):
 @linux
 def test_standardising_wide_rows_takes_no_more_memory_than_narrow_ones():
     assert max(growth("standardise", (16, 64), 4096)) < 64
+
+
+@linux
+def test_a_team_is_smaller_where_the_system_has_no_more_threads():
+    """Each would take a stack of 64 TiB."""
+    script = """
+alone = trained(n_threads=1)
+assert trained(n_threads=5) == alone and len(os.listdir("/proc/self/task")) == 1
+"""
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -S -s {2**36} && exec "$0" "$@"', sys.executable, "-c", PRELUDE + script],
+        capture_output=True, text=True, timeout=60, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@linux
+def test_helpers_leave_signals_to_others_and_may_run_wherever_the_program_may():
+    """One that is woken after a pause is told where, but for that moment only."""
+    run_apart(
+        """
+tasks = "/proc/self/task"
+def said_of(task, what):
+    with open(f"{tasks}/{task}/status") as file:
+        return next(line.split()[1] for line in file if line.startswith(what))
+
+others = set(os.listdir(tasks))
+trained(n_threads=3)
+for _ in range(3):
+    time.sleep(0.05)
+    trained(n_threads=3)
+time.sleep(0.2)
+helpers = set(os.listdir(tasks)) - others
+assert len(helpers) == 2
+for task in helpers:
+    assert int(said_of(task, "SigBlk"), 16) >> signal.SIGINT - 1 & 1
+    assert not int(said_of(task, "SigBlk"), 16) >> signal.SIGSEGV - 1 & 1
+    assert said_of(task, "Cpus_allowed_list") == said_of(os.getpid(), "Cpus_allowed_list")
+"""
+    )

@@ -56,10 +56,18 @@ def test_any_number_of_threads_of_which_there_are_more_than_tiles(rows, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_any_number_of_threads_that_share_the_layers_of_a_prediction(activation, dtype):
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [2000, 2500],
+        [bs.Dense(2000, "gelu"), bs.Dense(2500, "gelu")],
+        [bs.Dense(2000, "identity"), bs.LayerNorm("silu"), 2500, bs.BatchNorm("relu")],
+    ],
+    ids=["relu", "gelu", "normalised"],
+)
+def test_any_number_of_threads_that_share_the_layers_of_a_prediction(layers, dtype):
     """Of few rows and wide layers, down to one row of more weights than one thread should read."""
-    net = bs.Network([100, 2000, 2500, 2], activation=activation, dtype=dtype, seed=0)
+    net = bs.Network([100, *layers, 2], dtype=dtype, seed=0)
     X, *_ = Problem((100, 2), 600, dtype=dtype).data()
     X[:, ::3] = 0
     for m in (1, 4, 5, 7, 14, 21, 40, 100, 300, 600):
@@ -67,3 +75,17 @@ def test_any_number_of_threads_that_share_the_layers_of_a_prediction(activation,
         for n in (2, 5, 16, None):
             np.testing.assert_array_equal(net.forward(X[:m], n_threads=n), expected)
         np.testing.assert_array_equal(net.forward(X[:m].astype("float64"), n_threads=5), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("widths", [(20, 64, 64, 2), (784, 100, 10), (37, 301, 129, 3)])
+def test_any_number_of_threads_that_share_the_rows_of_a_prediction(widths, dtype):
+    """Rows fall into pieces that suit the team, of whole groups of 32; what is left over goes with the last."""
+    net = bs.Network(widths, dtype=dtype, seed=0)
+    X, y, w = Problem(widths, 1030, weighted=True).but(dtype=dtype).data()
+    for m in (15, 31, 32, 63, 64, 79, 100, 128, 140, 500, 1000, 1030):
+        output = net.forward(X[:m], n_threads=1)
+        evaluation = net.evaluate(X[:m], y[:m], sample_weight=w[:m], n_threads=1)
+        for n in (2, 3, 5, 16, None):
+            np.testing.assert_array_equal(net.forward(X[:m], n_threads=n), output)
+            assert net.evaluate(X[:m], y[:m], sample_weight=w[:m], n_threads=n) == evaluation

@@ -1,4 +1,4 @@
-// Memory for numbers: aligned for the widest vectors, and in large pages where there is much of it.
+// Memory for numbers.
 #pragma once
 
 #include <cstddef>
@@ -6,11 +6,8 @@
 #include <new>
 #include <vector>
 
+#include "core/blocks.hpp"
 #include "core/sizes.hpp"
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace backsweep {
 
@@ -25,25 +22,12 @@ struct AlignedAllocator {
 
   T* allocate(std::size_t n) {
     if (n > SIZE_MAX / sizeof(T)) throw std::bad_alloc();
-    void* p = ::operator new(n * sizeof(T), alignment_of(n));
-#if defined(__linux__)
-    // Fewer pages to be handed out and to be found again. It is a request: where it is refused, nothing is
-    // lost.
-    if (is_large(n)) madvise(p, n * sizeof(T), MADV_HUGEPAGE);
-#endif
-    return static_cast<T*>(p);
+    return static_cast<T*>(take_block(n * sizeof(T)));
   }
-  void deallocate(T* p, std::size_t n) { ::operator delete(p, alignment_of(n)); }
+  void deallocate(T* p, std::size_t n) { return_block(p, n * sizeof(T)); }
 
   bool operator==(const AlignedAllocator&) const { return true; }
   bool operator!=(const AlignedAllocator&) const { return false; }
-
- private:
-  static constexpr std::size_t large_page = 1u << 21;
-  static bool is_large(std::size_t n) { return n * sizeof(T) >= 2 * large_page; }
-  static std::align_val_t alignment_of(std::size_t n) {
-    return std::align_val_t{is_large(n) ? large_page : alignment};
-  }
 };
 
 // Numbers are what was in their memory, until they are written.

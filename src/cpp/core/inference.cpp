@@ -1,7 +1,10 @@
 #include "core/inference.hpp"
 
 #include <algorithm>
-#include <memory>
+#include <atomic>
+#include <exception>
+#include <new>
+#include <optional>
 
 #include "core/kernels/kernels.hpp"
 #include "core/threads.hpp"
@@ -15,20 +18,53 @@ static_assert(few_rows <= several_samples, "what row_product takes");
 constexpr std::size_t tiles_at_once = 2;
 constexpr std::size_t tiles_at_once_of_large = 4;
 
-// Pieces whose sums are kept until they are added in their order: memory does not grow with the rows.
-constexpr std::size_t pieces_at_a_time = 1024;
+// A product computes two vectors of samples at a time: groups of as many are computed alike wherever they
+// lie, and what is left over goes with the last. So pieces of any number of groups give the same bits.
+constexpr std::size_t rows_in_group = 2 * widest_vector;
+static_assert(rows_in_group > several_samples, "a group takes no other product than many rows");
 
-// Rows that are swept at once, and in how many pieces all m come.
-struct Pieces {
+// Groups whose sums are kept until they are added in their order: memory does not grow with the rows.
+constexpr std::size_t groups_at_a_time = 4096;
+
+struct Groups {
   std::size_t rows;
-  std::size_t count;
+
+  std::size_t count() const { return rows == 0 ? 0 : std::max<std::size_t>(rows / rows_in_group, 1); }
+  Slice of(std::size_t begin, std::size_t end) const {
+    return {begin * rows_in_group, end >= count() ? rows : end * rows_in_group};
+  }
+};
+
+// Rows are swept a piece at a time, and a piece by one thread, or by a team that shares each layer.
+struct Pieces {
+  Groups groups;
+  std::size_t groups_in_piece;
+
+  std::size_t count() const { return (groups.count() + groups_in_piece - 1) / groups_in_piece; }
+  Slice groups_of(std::size_t begin, std::size_t end) const {
+    return {begin * groups_in_piece, std::min(end * groups_in_piece, groups.count())};
+  }
+  RowSelection operator[](std::size_t i) const {
+    const Slice its = groups_of(i, i + 1), rows = groups.of(its.begin, its.end);
+    return {nullptr, rows.begin, rows.size()};
+  }
+  std::size_t most_rows() const {  // the last may have most
+    return count() == 0 ? 0 : std::max((*this)[0].count, (*this)[count() - 1].count);
+  }
 };
 
 template <class T>
-Pieces pieces(const Network<T>& network, std::size_t m) {
+Pieces large_pieces(const Network<T>& network, std::size_t m) {
   const std::size_t tiles = network.joins_tiles() ? tiles_at_once_of_large : tiles_at_once;
-  const std::size_t rows = std::clamp<std::size_t>(m, 1, tiles * network.samples_in_tile());
-  return {rows, (m + rows - 1) / rows};
+  return {{m}, std::max<std::size_t>(tiles * network.samples_in_tile() / rows_in_group, 1)};
+}
+
+// As large as leaves the same number to each member.
+template <class T>
+Pieces pieces_for(const Network<T>& network, std::size_t m, std::size_t team) {
+  const Pieces large = large_pieces(network, m);
+  const std::size_t rounds = (large.count() + team - 1) / team, shares = rounds * team;
+  return {large.groups, std::max<std::size_t>((large.groups.count() + shares - 1) / shares, 1)};
 }
 
 template <class T>
@@ -42,10 +78,59 @@ std::size_t most_parts(const Network<T>& network) {
   return std::max<std::size_t>(network.widest() / widest_vector, 1);
 }
 
-template <class T>
-bool all_valid(const std::vector<std::unique_ptr<Step<T>>>& steps) {
-  return std::all_of(steps.begin(), steps.end(), [](const auto& step) { return step->input_valid(); });
+// A single thread takes longer than this for a work, and a team that is not there by then is not worth
+// waiting for.
+double patience(double flops) {
+  constexpr double flops_of_fast_core = 2e11, longest = 1e-4;
+  return std::min(flops / flops_of_fast_core, longest);
 }
+
+// A team that takes rows piece by piece.
+template <class T>
+class Sweepers {
+ public:
+  Sweepers(const Network<T>& network, const T* theta, const Data<T>& data, const Pieces& pieces,
+           std::size_t team)
+      : network_(network),
+        theta_(theta),
+        data_(data),
+        pieces_(pieces),
+        team_(std::min(team, pieces.count())) {}
+
+  // Calls f(step, i) for n pieces. A member that gets one makes a step of its own: in memory that it has had
+  // before, and not from another's cache.
+  template <class F>
+  void each(std::size_t n, const F& f) {
+    Tasks tasks(team_);
+    std::exception_ptr failure;
+    std::atomic<bool> fails{false};
+    const auto body = [&](Member member) {
+      std::optional<Step<T>> step;
+      try {
+        tasks.each(member, n, [&](std::size_t i) {
+          if (!step)
+            step.emplace(network_, theta_, data_, pieces_.most_rows(), Network<T>::Purpose::inference);
+          f(*step, i);
+        });
+      } catch (const std::bad_alloc&) {
+        if (!fails.exchange(true)) failure = std::current_exception();
+      }
+      if (step && !step->input_valid()) valid_ = false;
+    };
+    run_team(team_, body, patience(forward_work(network_, data_.X.rows)));
+    if (failure) std::rethrow_exception(failure);
+  }
+
+  bool input_valid() const { return valid_; }
+
+ private:
+  const Network<T>& network_;
+  const T* theta_;
+  const Data<T>& data_;
+  const Pieces& pieces_;
+  std::size_t team_;
+  std::atomic<bool> valid_{true};
+};
 
 Evaluation means(const LossSums& sums, double weight, bool valid) {
   return weight > 0 ? Evaluation{sums.loss / weight, sums.correct / weight, valid} : Evaluation{0, 0, valid};
@@ -76,72 +161,64 @@ bool forward(const Network<T>& network, const T* theta, const T* buffers, const 
     forward_few<T>(network, theta, buffers, rows, out, n_threads);
     return all_finite<T>(rows);
   }
-  const auto [rows, count] = pieces(network, X.rows);
   Data<T> data;
   data.X = X;
   data.standardisation = standardisation;
-  const auto piece = [&, rows = rows](std::size_t i) {
-    return RowSelection{nullptr, i * rows, std::min(rows, X.rows - i * rows)};
-  };
-  const std::size_t most = team_size(forward_work(network, X.rows), count * most_parts(network), n_threads);
-  if (count < most && network.shares_layers_forward(X.rows, count, most)) {
-    Step<T> step(network, theta, data, rows, Network<T>::Purpose::inference);
-    PhasedTasks phases(most);
-    run_team(most, [&, rows = rows, count = count](Member member) {
+  const std::size_t parts = Groups{X.rows}.count() * most_parts(network);
+  const std::size_t team = team_size(forward_work(network, X.rows), parts, n_threads);
+  const Pieces large = large_pieces(network, X.rows), pieces = pieces_for(network, X.rows, team);
+  if (network.shares_layers_forward(X.rows, large.count(), pieces.count(), team)) {
+    Step<T> step(network, theta, data, large.most_rows(), Network<T>::Purpose::inference);
+    PhasedTasks phases(team);
+    run_team(team, [&](Member member) {
       std::size_t phase = 0;
-      for (std::size_t i = 0; i < count; ++i) {
-        const Matrix<T> Z = out.row_range(i * rows, piece(i).count);
-        step.forward_rows(piece(i), buffers, Z, member, phases, phase);
+      for (std::size_t i = 0; i < large.count(); ++i) {
+        const RowSelection rows = large[i];
+        step.forward_rows(rows, buffers, out.row_range(rows.begin, rows.count), member, phases, phase);
       }
     });
     return step.input_valid();
   }
-  const std::size_t threads = std::min(count, most);
-  std::vector<std::unique_ptr<Step<T>>> steps;
-  for (std::size_t t = 0; t < threads; ++t) {
-    steps.push_back(std::make_unique<Step<T>>(network, theta, data, rows, Network<T>::Purpose::inference));
-  }
-  Tasks tasks(threads);
-  run_team(threads, [&, rows = rows, count = count](Member member) {
-    tasks.each(member, count, [&](std::size_t i) {
-      steps[member.index]->forward_rows(piece(i), buffers, out.row_range(i * rows, piece(i).count));
-    });
+  Sweepers<T> sweepers(network, theta, data, pieces, team);
+  sweepers.each(pieces.count(), [&](Step<T>& step, std::size_t i) {
+    const RowSelection rows = pieces[i];
+    step.forward_rows(rows, buffers, out.row_range(rows.begin, rows.count));
   });
-  return all_valid(steps);
+  return sweepers.input_valid();
 }
 
 template <class T>
 Evaluation evaluate(const Network<T>& network, const T* theta, const T* buffers, const Data<T>& data,
                     std::size_t n_threads) {
   const std::size_t m = data.X.rows;
-  const auto [rows, count] = pieces(network, m);
-  const std::size_t threads = team_size(forward_work(network, m), count, n_threads);
-  std::vector<std::unique_ptr<Step<T>>> steps;
-  for (std::size_t t = 0; t < threads; ++t) {
-    steps.push_back(std::make_unique<Step<T>>(network, theta, data, rows, Network<T>::Purpose::inference));
-  }
-  std::vector<LossSums> sums(std::min(count, pieces_at_a_time));
+  const Groups groups{m};
+  const std::size_t team = team_size(forward_work(network, m), groups.count(), n_threads);
+  const Pieces pieces = pieces_for(network, m, team);
+  Sweepers<T> sweepers(network, theta, data, pieces, team);
+  const std::size_t at_a_time = std::max<std::size_t>(groups_at_a_time / pieces.groups_in_piece, 1);
+  std::vector<LossSums> sums(std::min(groups.count(), at_a_time * pieces.groups_in_piece));
   std::vector<double> weights(sums.size());
   LossSums total;
   double weight = 0;
-  for (std::size_t first = 0; first < count; first += sums.size()) {
-    const std::size_t n = std::min(sums.size(), count - first);
-    Tasks tasks(threads);
-    run_team(threads, [&, rows = rows](Member member) {
-      tasks.each(member, n, [&](std::size_t i) {
-        const std::size_t begin = (first + i) * rows;
-        const RowSelection selection{nullptr, begin, std::min(rows, m - begin)};
-        weights[i] = steps[member.index]->weight_sum(selection);
-        sums[i] = steps[member.index]->evaluate_rows(selection, buffers);
-      });
+  for (std::size_t first = 0; first < pieces.count(); first += at_a_time) {
+    const Slice round = pieces.groups_of(first, first + at_a_time);
+    sweepers.each(std::min(at_a_time, pieces.count() - first), [&](Step<T>& step, std::size_t i) {
+      const RowSelection piece = pieces[first + i];
+      step.predict(piece, buffers);
+      const Slice mine = pieces.groups_of(first + i, first + i + 1);
+      for (std::size_t g = mine.begin; g < mine.end; ++g) {
+        const Slice rows = groups.of(g, g + 1);
+        weights[g - round.begin] = step.weight_sum({nullptr, rows.begin, rows.size()});
+        sums[g - round.begin] = step.loss({rows.begin - piece.begin, rows.end - piece.begin});
+      }
     });
-    for (std::size_t i = 0; i < n; ++i) {
-      total.loss += sums[i].loss;
-      total.correct += sums[i].correct;
-      weight += weights[i];
+    for (std::size_t g = 0; g < round.size(); ++g) {
+      total.loss += sums[g].loss;
+      total.correct += sums[g].correct;
+      weight += weights[g];
     }
   }
-  return means(total, weight, all_valid(steps));
+  return means(total, weight, sweepers.input_valid());
 }
 
 template <class T>

@@ -93,7 +93,8 @@ Workspace<T> Network<T>::workspace(std::size_t m, Purpose purpose, bool with_dX)
   ws.statistics.resize(L);
   const bool swept_back = purpose != Purpose::inference;
   const auto values = [&](std::size_t n) {
-    return swept_back ? OwnedMatrix<T>::and_ones(n, m) : OwnedMatrix<T>(n, m);
+    // Of a prediction nobody looks at what is computed beyond the last sample.
+    return swept_back ? OwnedMatrix<T>::and_ones(n, m) : OwnedMatrix<T>(n, m, false);
   };
   ws.Z[0] = values(n_in());
   if (omits_zeros()) ws.occupied = OccupiedFeatures(n_in(), m);

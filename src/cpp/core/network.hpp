@@ -102,8 +102,8 @@ class Network {
   // Whether a team is through with both sweeps sooner if it shares each layer than if it shares the tiles.
   bool shares_layers(std::size_t m, std::size_t team) const;
 
-  // The same of a forward pass that comes in so many pieces else.
-  bool shares_layers_forward(std::size_t m, std::size_t pieces, std::size_t team) const;
+  // The same of a forward pass, in so many passes over the layers, that comes in so many pieces else.
+  bool shares_layers_forward(std::size_t m, std::size_t passes, std::size_t pieces, std::size_t team) const;
 
   // Z[i] → Z[j] on a run of tiles of a batch of m, over layers i to j - 1.
   void forward(const T* theta, Workspace<T>& ws, const Run& run, std::size_t m, const Pass<T>& pass,
@@ -162,7 +162,7 @@ class Network {
   std::size_t parts_of_units(std::size_t i, std::size_t units, std::size_t m, std::size_t of_samples,
                              std::size_t team) const;
   std::size_t parts_of_samples(std::size_t i, std::size_t m) const;
-  bool sooner_by_layers(double flops, std::size_t m, std::size_t pieces, double waiting,
+  bool sooner_by_layers(double flops, std::size_t m, std::size_t passes, std::size_t pieces, double waiting,
                         std::size_t team) const;
   Part part(std::size_t i, std::size_t index, std::size_t units, std::size_t m, std::size_t team) const;
 

@@ -16,8 +16,6 @@ constexpr double work_of_entry = 200;
 constexpr double work_of_byte = 2;
 // One more wait of a team.
 constexpr double work_of_a_wait = 2e5;
-// A team that has gone to sleep since its last work.
-constexpr double work_of_waking = 5e6;
 // A part of less, some microseconds', costs more to hand out than it brings. Where a part is large, a
 // member's share comes in several, so that others can take what a slow one leaves.
 constexpr double work_of_smallest_part = 5e5;
@@ -164,26 +162,27 @@ void Network<T>::slope(std::size_t i, Workspace<T>& ws, const Part& part, const 
 }
 
 template <class T>
-bool Network<T>::sooner_by_layers(double flops, std::size_t m, std::size_t pieces, double waiting,
-                                  std::size_t team) const {
+bool Network<T>::sooner_by_layers(double flops, std::size_t m, std::size_t passes, std::size_t pieces,
+                                  double waiting, std::size_t team) const {
   if (team == 1) return false;
   const auto members = static_cast<double>(team), in_pieces = static_cast<double>(pieces);
   const double arithmetic = flops * static_cast<double>(m);
   const double weights = work_of_byte * sizeof(T) * flops / 2;  // each is read for two operations
-  const double by_tiles = std::ceil(in_pieces / members) * (arithmetic / in_pieces + weights);
-  return (arithmetic + weights) / members + waiting < by_tiles;
+  const double by_pieces = std::ceil(in_pieces / members) * (arithmetic / in_pieces + weights);
+  return (arithmetic + static_cast<double>(passes) * weights) / members + waiting < by_pieces;
 }
 
 template <class T>
 bool Network<T>::shares_layers(std::size_t m, std::size_t team) const {
   const double waits = static_cast<double>(2 * depth() + 1);  // more than tiles need
-  return sooner_by_layers(sweeps_flops(), m, runs(m, team), waits * work_of_a_wait, team);
+  return sooner_by_layers(sweeps_flops(), m, 1, runs(m, team), waits * work_of_a_wait, team);
 }
 
 template <class T>
-bool Network<T>::shares_layers_forward(std::size_t m, std::size_t pieces, std::size_t team) const {
-  const double waits = static_cast<double>(pieces * (depth() + 3));
-  return sooner_by_layers(forward_flops_, m, pieces, waits * work_of_a_wait + work_of_waking, team);
+bool Network<T>::shares_layers_forward(std::size_t m, std::size_t passes, std::size_t pieces,
+                                       std::size_t team) const {
+  const double waits = static_cast<double>(passes * (depth() + 3));
+  return sooner_by_layers(forward_flops_, m, passes, pieces, waits * work_of_a_wait, team);
 }
 
 #define BACKSWEEP_INSTANTIATE(T)                                                                            \
@@ -200,7 +199,7 @@ bool Network<T>::shares_layers_forward(std::size_t m, std::size_t pieces, std::s
   template void Network<T>::forward_rows(const T*, const T*, const ConstMatrix<T>&, const Matrix<T>&,       \
                                          const Matrix<T>&, const Matrix<T>&, std::size_t) const;            \
   template bool Network<T>::shares_layers(std::size_t, std::size_t) const;                                  \
-  template bool Network<T>::shares_layers_forward(std::size_t, std::size_t, std::size_t) const;
+  template bool Network<T>::shares_layers_forward(std::size_t, std::size_t, std::size_t, std::size_t) const;
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)
 #undef BACKSWEEP_INSTANTIATE

@@ -174,16 +174,15 @@ void Step<T>::forward_rows(RowSelection rows, const T* buffers, const Matrix<T>&
 }
 
 template <class T>
-LossSums Step<T>::evaluate_rows(RowSelection rows, const T* buffers) {
+void Step<T>::predict(RowSelection rows, const T* buffers) {
   gather_rows(rows, 0);
   network_.look(workspace_, 0, rows.count);
   network_.forward(theta_, workspace_, rows.count, prediction_pass(buffers));
-  return network_.loss(workspace_, 0, rows.count, 0, data_.loss_cap);
 }
 
 template <class T>
-void Step<T>::take_loss(std::size_t tile, Slice samples, double scale) {
-  tile_sums_[tile] = network_.loss(workspace_, samples.begin, samples.size(), scale, data_.loss_cap);
+LossSums Step<T>::loss(Slice samples, double scale) {
+  return network_.loss(workspace_, samples.begin, samples.size(), scale, data_.loss_cap);
 }
 
 template <class T>
@@ -225,7 +224,7 @@ void Step<T>::perform(Phase phase, std::size_t task, std::size_t team, RowSelect
     case Work::forward:
       return network_.forward_part(phase.index, task, theta_, ws, m, team, pass);
     case Work::loss:
-      take_loss(task, network_.tile(task, m), scale);
+      tile_sums_[task] = loss(network_.tile(task, m), scale);
       if (!network_.is_by_units(last)) return;
       return network_.slope(last, ws, network_.all_outputs(last, network_.tile(task, m)), pass);
     case Work::slope:
@@ -252,7 +251,8 @@ void Step<T>::sweep(std::size_t index, const Run& run, RowSelection batch, doubl
   }
   if (index <= turn()) network_.forward(theta_, ws, run, m, pass, segment(index));
   if (index == turn()) {
-    network_.each_tile(run, m, [&](std::size_t tile, Slice samples) { take_loss(tile, samples, scale); });
+    network_.each_tile(run, m,
+                       [&](std::size_t tile, Slice samples) { tile_sums_[tile] = loss(samples, scale); });
   }
   if (index >= turn()) network_.backward(theta_, ws, run, m, pass, segment(2 * turn() - index));
 }

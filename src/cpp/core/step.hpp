@@ -32,15 +32,17 @@ class Step {
   // Σw over a selection of rows, in their order.
   double weight_sum(RowSelection rows) const;
 
+  // Gathers rows and what is said of them, and sweeps them forward in a prediction pass. Then the sums of the
+  // loss of some of these samples.
+  void predict(RowSelection rows, const T* buffers);
+  LossSums loss(Slice samples, double scale = 0);
+
   // Gathers rows, sweeps them forward in a prediction pass, and puts Z[L] into the rows of out.
   void forward_rows(RowSelection rows, const T* buffers, const Matrix<T>& out);
 
   // The same, to be called by every member of a team: it shares each layer. `phase` counts on.
   void forward_rows(RowSelection rows, const T* buffers, const Matrix<T>& out, Member member,
                     PhasedTasks& phases, std::size_t& phase);
-
-  // The same, for the sums of their loss.
-  LossSums evaluate_rows(RowSelection rows, const T* buffers);
 
   // Both sweeps over a batch fall into phases, one after another, and a phase into tasks, which may be done
   // at the same time. They are those that suit the team: it changes no bit. scale = 1/Σw makes G the gradient
@@ -92,7 +94,6 @@ class Step {
   void gather_piece(std::size_t task, std::size_t team, RowSelection batch);
   bool gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
                        std::size_t by_way_of, const Matrix<T>& out);
-  void take_loss(std::size_t tile, Slice samples, double scale);
 
   const Network<T>& network_;
   const T* theta_;

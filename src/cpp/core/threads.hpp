@@ -2,11 +2,10 @@
 #pragma once
 
 #include <atomic>
-#include <cstddef>
-#include <functional>
 #include <vector>
 
-#include "core/buffer.hpp"
+#include "core/crew.hpp"
+#include "core/sizes.hpp"
 
 namespace backsweep {
 
@@ -18,58 +17,18 @@ std::size_t num_threads();
 void set_num_threads(std::size_t n);
 
 // The threads for some work: requested (0: num_threads(), or one where the work is too small to share), but
-// never more than there are tasks, and one in a forked child whose parent has run a team: its threads did
-// not survive the fork.
+// never more than there are tasks.
 std::size_t team_size(double flops, std::size_t tasks, std::size_t requested);
 
-// Chooses among a team, half of it, a quarter, ..., and one thread by what they achieve. Where other
-// processes keep cores busy, or the work is small, a team waits for a thread that does not run; the same
-// results come sooner from fewer. Since they are the same to the bit, the choice may change at any time.
-class TeamChooser {
- public:
-  // Where it is not free, the team is always as large as can be: somebody has asked for it.
-  TeamChooser(std::size_t most, bool free, double flops_of_step);
-
-  std::size_t most() const { return sizes_.front(); }
-
-  // Members for the next stretch of work.
-  std::size_t next() const { return sizes_[trying_other_ ? other_ : current_]; }
-
-  // What the stretch that next() was for took, and how many steps it had.
-  void report(double seconds, std::size_t steps);
-
- private:
-  std::size_t after(std::size_t index) const { return index + 1 == sizes_.size() ? 0 : index + 1; }
-
-  std::vector<std::size_t> sizes_;  // the largest first
-  double flops_of_step_;
-  std::size_t current_ = 0;  // which of these
-  std::size_t other_ = 1;    // which is to be tried next
-  bool trying_other_ = false;
-  std::size_t untried_;               // others that have had no turn yet
-  double seconds_ = 0;                // a step's, as it was of late; 0 before the first report
-  std::size_t stretches_ = 0;         // since another was tried
-  std::size_t steps_ = 0;             // in these
-  std::size_t stretches_to_try_ = 1;  // grows as long as the others lose
-};
-
-// Waits for a whole team. Spins for some microseconds, then yields: on a busy machine a spinning thread
-// keeps the one it waits for off the core.
+// Waits for a whole team.
 class Barrier {
  public:
   // Every write of a member before wait() is seen by every member after it.
   void wait(std::size_t members);
 
  private:
-  std::atomic<std::size_t> arrived_{0};
-  std::atomic<std::size_t> round_{0};
-};
-
-// One thread of a team. The team may turn out smaller than was asked for (inside another parallel region,
-// or under OMP_THREAD_LIMIT), so a barrier takes its size from here.
-struct Member {
-  std::size_t index;
-  std::size_t team;
+  alignas(cache_line) std::atomic<std::size_t> arrived_{0};
+  alignas(cache_line) std::atomic<std::size_t> round_{0};
 };
 
 // Hands out the tasks 0, 1, ..., n-1, each once: to each member those of its own share, then what is left of
@@ -107,7 +66,7 @@ class Tasks {
     return n;
   }
 
-  struct alignas(alignment) Claimed {  // a cache line to each member
+  struct alignas(cache_line) Claimed {  // a cache line to each member
     std::atomic<std::size_t> count{0};
   };
 
@@ -132,9 +91,6 @@ class PhasedTasks {
   Barrier barrier_;
   Tasks turns_[2];
 };
-
-// Runs body(member) on a team of up to n threads and returns when all have. The body must not throw.
-void run_team(std::size_t n, const std::function<void(Member)>& body);
 
 // Runs body(task) for every task on a team of n.
 void for_each_task(std::size_t n, std::size_t tasks, const std::function<void(std::size_t)>& body);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 
+#include "core/chooser.hpp"
 #include "core/optimizer.hpp"
 #include "core/step.hpp"
 #include "core/threads.hpp"

@@ -23,14 +23,15 @@ inline std::size_t whole_parts(std::size_t n) {
 }
 
 // A matrix that owns its entries, which are to be written before they are read. A row reaches to the end of a
-// whole vector, with zeros at first, and takes an odd number of cache lines, so that a column does not fall
-// into a few sets of the first-level cache.
+// whole vector, with zeros at first where it `ends_in_zeros`, and takes an odd number of cache lines, so that
+// a column does not fall into a few sets of the first-level cache.
 template <class T>
 class OwnedMatrix {
  public:
   OwnedMatrix() = default;
-  OwnedMatrix(std::size_t rows, std::size_t cols)
+  OwnedMatrix(std::size_t rows, std::size_t cols, bool ends_in_zeros = true)
       : rows_(rows), cols_(whole_vectors(cols)), stride_(odd_lines(cols_)), buffer_(rows * stride_) {
+    if (!ends_in_zeros) return;
     for (std::size_t i = 0; i < rows; ++i) std::fill(view().row(i) + cols, view().row(i) + stride_, T(0));
   }
 
