@@ -172,8 +172,7 @@ class Crew {
     const std::lock_guard<std::mutex> lock(mutex_);
     std::vector<Helper*> taken;
     taken.reserve(n);
-    const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
-    const std::size_t most = std::min(std::max(n, cores - 1), most_threads);
+    const std::size_t most = std::min(std::max(n, cores_ - 1), most_threads);
     for (std::size_t i = 0; i < most && taken.size() < n; ++i) {
       if (i == helpers_.size() && !hire()) break;
       if (!helpers_[i]->is_free) continue;
@@ -199,6 +198,7 @@ class Crew {
     return true;
   }
 
+  const std::size_t cores_ = std::max(1u, std::thread::hardware_concurrency());  // asks the system
   std::mutex mutex_;
   std::vector<std::unique_ptr<Helper>> helpers_;
 };
