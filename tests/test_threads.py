@@ -1,8 +1,13 @@
 """Any number of threads gives the same bits: which of them does what never shows."""
 
+import os
+import subprocess
+import sys
+
 import backsweep as bs
 import numpy as np
 import pytest
+from backsweep import _core
 from checks import TEAMS, assert_same_bits, bits
 from problems import DTYPES, Problem
 
@@ -89,3 +94,30 @@ def test_any_number_of_threads_that_share_the_rows_of_a_prediction(widths, dtype
         for n in (2, 3, 5, 16, None):
             np.testing.assert_array_equal(net.forward(X[:m], n_threads=n), output)
             assert net.evaluate(X[:m], y[:m], sample_weight=w[:m], n_threads=n) == evaluation
+
+
+@pytest.mark.parametrize("isa", _core.instruction_sets())
+def test_any_number_of_threads_at_the_edges_of_what_a_product_takes_at_once(isa):
+    """Rows beyond 512 are left over; what a piece leaves out for its zeros, another takes for full."""
+    script = """
+import numpy as np, backsweep as bs
+rng = np.random.default_rng(0)
+for dtype in ("float32", "float64"):
+    for widths, rows in (
+        ((10, 20, 3), range(513, 520)), ((10, 20, 7), (257, 258, 516)), ((100, 64, 10), (69, 75, 101, 133, 267)),
+        ((300, 1500, 5), (258, 259, 517)),
+    ):
+        net = bs.Network(widths, dtype=dtype, seed=0)
+        for m in rows:
+            X = rng.standard_normal((m, widths[0])).astype(dtype)
+            X[32:, ::2] = 0
+            y = rng.integers(0, widths[-1], m)
+            expected, figures = net.forward(X, n_threads=1), net.evaluate(X, y, n_threads=1)
+            for n in (2, 3, 5, 16):
+                assert np.array_equal(net.forward(X, n_threads=n), expected), (dtype, widths, m, n)
+                assert net.evaluate(X, y, n_threads=n) == figures, (dtype, widths, m, n)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "BACKSWEEP_ISA": isa}
+    )
+    assert done.returncode == 0, done.stderr

@@ -89,11 +89,17 @@ thread_local bool KeptBlocks::has_ended = false;
 thread_local KeptBlocks kept;
 
 // A sanitizer is to see where memory is used that has been returned.
-constexpr bool keeps_blocks =
 #if defined(__SANITIZE_ADDRESS__)
-    false;
+#define BACKSWEEP_SANITIZES_ADDRESSES
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BACKSWEEP_SANITIZES_ADDRESSES
+#endif
+#endif
+#if defined(BACKSWEEP_SANITIZES_ADDRESSES)
+constexpr bool keeps_blocks = false;
 #else
-    true;
+constexpr bool keeps_blocks = true;
 #endif
 
 bool is_to_be_kept(std::size_t bytes) {

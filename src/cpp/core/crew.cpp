@@ -98,6 +98,7 @@ class Helper {
   }
   void wake(const Cores& cores) {
     const std::lock_guard<std::mutex> lock(mutex_);
+    if (!sleeps_.load()) return;  // it has seen the call by itself
     cores_ = cores;
     cores_.but_this().give_to(thread_);
     is_woken_ = true;
@@ -129,16 +130,16 @@ class Helper {
 
   // What it is called to, or null where it is time to sleep: also where somebody else wants its core.
   Work* called() {
-    auto before = Clock::now();
-    const auto bedtime = before + wakeful_time;
+    const auto bedtime = Clock::now() + wakeful_time;
+    std::optional<Clock::time_point> yielded;
     for (Wait wait;; wait.pause()) {
       if (!has_come()) {
         if (Work* const work = call_.exchange(nullptr)) return work;
       }
       if (!wait.yields()) continue;
       const auto now = Clock::now();
-      if (now >= bedtime || now - before > longest_yield) return nullptr;
-      before = now;
+      if (now >= bedtime || now - yielded.value_or(now) > longest_yield) return nullptr;
+      yielded = now;
     }
   }
 
@@ -258,8 +259,10 @@ bool Wait::yields() const { return spins_ == spins_before_yielding; }
 void run_team(std::size_t n, const std::function<void(Member)>& body, double patience) {
   Work work{body};
   if (n <= 1) return work.of_member(0, 1);
+  std::vector<Helper*> come;
+  come.reserve(n);  // from here on nothing throws, until the helpers are free again
   const std::vector<Helper*> helpers = crew().take(n - 1);
-  std::vector<Helper*> come = helpers;
+  come = helpers;
   call(come, work, patience);
   for (std::size_t i = 0; i < come.size(); ++i) come[i]->index = i + 1;
   work.helpers.store(come.size(), std::memory_order_relaxed);

@@ -27,8 +27,9 @@ class Wait {
 };
 
 // Runs body(member) on this thread and on up to n - 1 of the crew, and returns when all have. Those come that
-// are free, and that do not keep this thread waiting for longer than `patience` seconds: a thread that sleeps
-// wakes when the system lets it, on a busy machine after milliseconds. The body must not throw.
+// are free, and that do not keep this thread waiting for longer than `patience` seconds after the one before:
+// a thread that sleeps wakes when the system lets it, on a busy machine after milliseconds. The body must not
+// throw.
 void run_team(std::size_t n, const std::function<void(Member)>& body, double patience = 1e-4);
 
 }  // namespace backsweep

@@ -63,7 +63,8 @@ Pieces large_pieces(const Network<T>& network, std::size_t m) {
 template <class T>
 Pieces pieces_for(const Network<T>& network, std::size_t m, std::size_t team) {
   const Pieces large = large_pieces(network, m);
-  const std::size_t rounds = (large.count() + team - 1) / team, shares = rounds * team;
+  const std::size_t rounds = (large.count() + team - 1) / team,
+                    shares = std::max(rounds, std::size_t{1}) * team;
   return {large.groups, std::max<std::size_t>((large.groups.count() + shares - 1) / shares, 1)};
 }
 

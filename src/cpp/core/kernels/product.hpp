@@ -93,7 +93,7 @@ void product_of_rows(std::size_t rows, ProductBlock<T>& block, std::size_t cols,
     block.C_cols = cols;
     if (chosen != nullptr) {
       block.chosen = chosen->of_column(col);
-      block.terms = chosen->count_of_column(col);
+      block.chosen_terms = chosen->count_of_column(col);
     }
     if constexpr (quarter < half) {
       if (cols > whole && cols <= whole + quarter) {
@@ -197,9 +197,13 @@ void product_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const 
 template <class T, bool p_along_rows>
 void product(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C,
              const ProductOptions<T>& options) {
-  constexpr std::size_t cols_at_a_time = vectors_at_a_time * lanes<T>;
-  for (std::size_t col = 0; col < C.cols; col += cols_at_a_time) {
-    const std::size_t cols = C.cols - col < cols_at_a_time ? C.cols - col : cols_at_a_time;
+  constexpr std::size_t cols_at_a_time = vectors_at_a_time * lanes<T>, cols_of_block = 2 * lanes<T>;
+  std::size_t cols = 0;
+  for (std::size_t col = 0; col < C.cols; col += cols) {
+    const std::size_t rest = C.cols - col;
+    cols = rest < cols_at_a_time ? rest : cols_at_a_time;
+    // The last two vectors go with what is left over, as they do where all columns are fewer.
+    if (rest > cols && rest < cols + cols_of_block) cols -= cols_of_block;
     const Matrix<T> part = C.col_range(col, cols);
     const auto of_columns = wants_panels<T, p_along_rows>(A, part, options)
                                 ? &product_of_columns<T, p_along_rows, true>

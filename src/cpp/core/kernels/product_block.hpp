@@ -36,7 +36,8 @@ struct ProductBlock {
   const T* B;
   std::size_t B_stride;
   std::size_t terms;
-  const std::uint16_t* chosen;  // which ones; null: the first
+  const std::uint16_t* chosen;  // those that are not zero, of a block that sums them in one chain; null: all
+  std::size_t chosen_terms;     // how many
   const T* init;                // null: zeros
   bool continues;               // C itself: the terms before these are in it
   bool finishes;                // no terms come after these
@@ -123,22 +124,15 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     b += B_stride;
   };
   std::size_t p = 0;
-  const std::size_t terms = block.terms;
-  if (!p_along_rows && block.chosen != nullptr) {
-    const auto go_to = [&](std::size_t q) {
+  // In more chains a sum's order would depend on which terms are left out, and so on what else is swept.
+  const bool leaves_out = !p_along_rows && sums == 1 && block.chosen != nullptr;
+  const std::size_t terms = leaves_out ? block.chosen_terms : block.terms;
+  if (leaves_out) {
+    for (; p < terms; ++p) {
+      const std::size_t q = block.chosen[p];
       a = block.A + q * A_stride;
       b = block.B + q * B_stride;
       later = block.later + q * A_stride;
-    };
-    for (; p + sums <= terms; p += sums) {
-#pragma GCC unroll 4
-      for (std::size_t s = 0; s < sums; ++s) {
-        go_to(block.chosen[p + s]);
-        term(s);
-      }
-    }
-    for (; p < terms; ++p) {
-      go_to(block.chosen[p]);
       term(0);
     }
   }
