@@ -118,6 +118,7 @@ for dtype in ("float32", "float64"):
                 assert net.evaluate(X, y, n_threads=n) == figures, (dtype, widths, m, n)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "BACKSWEEP_ISA": isa}
-    )
+        [sys.executable, "-c", script],
+        capture_output=True, text=True, timeout=120, env={**os.environ, "BACKSWEEP_ISA": isa},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -7,11 +7,8 @@
 #include <vector>
 
 #include "core/blocks.hpp"
-#include "core/sizes.hpp"
 
 namespace backsweep {
-
-inline constexpr std::size_t alignment = cache_line;
 
 template <class T>
 struct AlignedAllocator {

@@ -26,10 +26,13 @@ class Wait {
   int spins_ = 0;
 };
 
+// In seconds. What is woken comes sooner as a rule.
+inline constexpr double longest_patience = 1e-4;
+
 // Runs body(member) on this thread and on up to n - 1 of the crew, and returns when all have. Those come that
 // are free, and that do not keep this thread waiting for longer than `patience` seconds after the one before:
 // a thread that sleeps wakes when the system lets it, on a busy machine after milliseconds. The body must not
 // throw.
-void run_team(std::size_t n, const std::function<void(Member)>& body, double patience = 1e-4);
+void run_team(std::size_t n, const std::function<void(Member)>& body, double patience = longest_patience);
 
 }  // namespace backsweep

@@ -82,8 +82,8 @@ std::size_t most_parts(const Network<T>& network) {
 // A single thread takes longer than this for a work, and a team that is not there by then is not worth
 // waiting for.
 double patience(double flops) {
-  constexpr double flops_of_fast_core = 2e11, longest = 1e-4;
-  return std::min(flops / flops_of_fast_core, longest);
+  constexpr double flops_of_fast_core = 2e11;
+  return std::min(flops / flops_of_fast_core, longest_patience);
 }
 
 // A team that takes rows piece by piece.

@@ -58,7 +58,7 @@ class OwnedMatrix {
 
  private:
   static std::size_t odd_lines(std::size_t cols) {
-    constexpr std::size_t line = alignment / sizeof(T);
+    constexpr std::size_t line = cache_line / sizeof(T);
     return cols == 0 ? 0 : (cols / line | 1) * line;
   }
 
