@@ -29,7 +29,8 @@ void sgd(const OptimizerSettings& s, std::size_t n, const StepSize& step, const 
 }
 
 // Adam (Kingma and Ba, 2015), and AdamW (Loshchilov and Hutter, 2019), which decays the weights apart from
-// the gradient.
+// the gradient. The corrections of the moments go into the size of the step and into epsilon, as at the end
+// of the paper's section 2: √v stands as it is.
 template <class T>
 void adam(const OptimizerSettings& s, std::size_t n, const StepSize& step, const T* dtheta, T* m_of, T* v_of,
           T* theta_of) {
@@ -37,22 +38,23 @@ void adam(const OptimizerSettings& s, std::size_t n, const StepSize& step, const
   const bool decoupled = s.kind == OptimizerKind::adamw;
   const T keep = static_cast<T>(decoupled ? 1 - learning_rate * s.weight_decay : 1.0);
   const T decay = static_cast<T>(decoupled ? 0.0 : s.weight_decay);
-  const T beta1 = static_cast<T>(s.beta1), one_minus_beta1 = static_cast<T>(1 - s.beta1);
+  const T one_minus_beta1 = static_cast<T>(1 - s.beta1);
   const T beta2 = static_cast<T>(s.beta2), one_minus_beta2 = static_cast<T>(1 - s.beta2);
-  const T step_size = static_cast<T>(learning_rate / step.correction1);
-  const T inv_sqrt_correction2 = static_cast<T>(1 / std::sqrt(step.correction2));
-  const T epsilon = static_cast<T>(s.epsilon_hat ? s.epsilon / std::sqrt(step.correction2) : s.epsilon);
+  const double root = std::sqrt(step.correction2);
+  const T step_size = static_cast<T>(learning_rate * root / step.correction1);
+  const T epsilon = static_cast<T>(s.epsilon_hat ? s.epsilon : s.epsilon * root);
   const T scale = static_cast<T>(step.gradient_scale);
   const bool plain = scale == T(1) && decay == T(0);
   const auto updated = [&](std::size_t j, auto read, auto write) __attribute__((always_inline)) {
     const Vector<T> theta = read(theta_of + j);
     Vector<T> g = read(dtheta + j);
     if (!plain) g = scale * g + decay * theta;
-    const Vector<T> m = beta1 * read(m_of + j) + one_minus_beta1 * g;
-    const Vector<T> v = beta2 * read(v_of + j) + one_minus_beta2 * g * g;
+    Vector<T> m = read(m_of + j), v = read(v_of + j);
+    m += one_minus_beta1 * (g - m);
+    v = beta2 * v + one_minus_beta2 * g * g;
     write(m_of + j, m);
     write(v_of + j, v);
-    const Vector<T> size = quotient(step_size * m, square_root(v) * inv_sqrt_correction2 + epsilon);
+    const Vector<T> size = quotient(step_size * m, square_root(v) + epsilon);
     write(theta_of + j, keep * theta - size);
   };
   std::size_t j = 0;

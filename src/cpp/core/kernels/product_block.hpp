@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cassert>
+#include <type_traits>
+#include <utility>
 
 #include "core/kernels/panels.hpp"
 #include "core/kernels/product_options.hpp"
+#include "core/kernels/shares.hpp"
 #include "core/kernels/simd.hpp"
 
 namespace backsweep {
@@ -23,6 +26,12 @@ template <std::size_t rows, std::size_t vectors>
 constexpr std::size_t chains = rows * vectors >= 8   ? 1
                                : rows * vectors >= 4 ? 2
                                                      : 4;
+
+// Many sums that are stored at once hold up the multiply-adds of the next block: a core of Zen 4 takes a
+// store of 64 bytes for nothing after some eight of them, and else in two cycles. So the last terms go by a
+// few rows at a time, which are stored while the next ones are summed.
+constexpr std::size_t last_terms = vector_bytes == 64 ? 4 : 0;
+constexpr std::size_t rows_at_once = 4;
 
 // One line of what comes later is asked for in the time of so many terms.
 constexpr std::size_t terms_a_line = 4;
@@ -70,6 +79,39 @@ inline void write(T* p, const V& v) {
   if constexpr (is_vector<V>) std::memcpy(p, &v, sizeof(V));
 }
 
+// Where a block stands in A and B. Where p goes along the rows of A, every fourth of them has an address of
+// its own: one for each would take more registers than there are.
+template <class T, std::size_t rows, bool p_along_rows>
+struct Place {
+  static constexpr std::size_t rows_of_address = 4;
+  static constexpr std::size_t addresses = p_along_rows ? (rows + 3) / rows_of_address : 1;
+
+  const T* a[addresses];
+  const T* b;
+
+  Place(const T* A, std::size_t A_stride, const T* B) : b(B) {
+#pragma GCC unroll 4
+    for (std::size_t k = 0; k < addresses; ++k) a[k] = A + rows_of_address * k * A_stride;
+  }
+
+  T entry(std::size_t j, std::size_t A_stride) const {
+    if constexpr (p_along_rows) return a[j / rows_of_address][j % rows_of_address * A_stride];
+    return a[0][j];
+  }
+
+  void next(std::size_t A_stride, std::size_t B_stride) {
+#pragma GCC unroll 4
+    for (std::size_t k = 0; k < addresses; ++k) a[k] += p_along_rows ? 1 : A_stride;
+    b += B_stride;
+  }
+};
+
+// f(0), f(1), ... with numbers that the compiler knows.
+template <class F, std::size_t... n>
+inline __attribute__((always_inline)) void each_of(std::index_sequence<n...>, const F& f) {
+  (f(std::integral_constant<std::size_t, n>{}), ...);
+}
+
 // V and W are the vectors of a row of the block, of the width of the registers or narrower; W may be none.
 // Not inlined: among the variables of its callers GCC keeps some of the sums in memory.
 template <class T, class V, class W, std::size_t rows, bool p_along_rows>
@@ -99,39 +141,41 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
       if constexpr (is_vector<W>) d[0][j] = block.init[j] - W{};
     }
   }
-  const T* a = block.A;
-  const T* b = block.B;
-  const T* later = block.later;
   const std::size_t A_stride = block.A_stride, B_stride = block.B_stride;
-  const auto term = [&](std::size_t s) __attribute__((always_inline)) {
+  Place<T, rows, p_along_rows> place(block.A, A_stride, block.B);
+  const T* later = block.later;
+  const auto add = [&](std::size_t s, const auto& at, Share js) __attribute__((always_inline)) {
     V b_first;
     W b_second;
-    read(b_first, b);
-    read(b_second, b + second);
-    ask_for(b + terms_ahead_of_B * B_stride);
-    if constexpr (block_cols * sizeof(T) > cache_line) ask_for(b + terms_ahead_of_B * B_stride + second);
+    read(b_first, at.b);
+    read(b_second, at.b + second);
 #pragma GCC unroll 16
-    for (std::size_t j = 0; j < rows; ++j) {
-      const T x = p_along_rows ? a[j * A_stride] : a[j];
+    for (std::size_t j = js.begin; j < js.begin + js.size; ++j) {
+      const T x = at.entry(j, A_stride);
       c[s][j] += x * b_first;
       if constexpr (is_vector<W>) d[s][j] += x * b_second;
     }
+  };
+  const auto term = [&](std::size_t s) __attribute__((always_inline)) {
+    ask_for(place.b + terms_ahead_of_B * B_stride);
+    if constexpr (block_cols * sizeof(T) > cache_line)
+      ask_for(place.b + terms_ahead_of_B * B_stride + second);
+    add(s, place, {0, rows});
     if constexpr (!p_along_rows) {
       ask_for(later);
       later += A_stride;
     }
-    a += p_along_rows ? 1 : A_stride;
-    b += B_stride;
+    place.next(A_stride, B_stride);
   };
   std::size_t p = 0;
   // In more chains a sum's order would depend on which terms are left out, and so on what else is swept.
   const bool leaves_out = !p_along_rows && sums == 1 && block.chosen != nullptr;
-  const std::size_t terms = leaves_out ? block.chosen_terms : block.terms;
+  const bool has_last_terms = sums == 1 && !leaves_out && block.terms >= last_terms;
+  const std::size_t terms = leaves_out ? block.chosen_terms : block.terms - (has_last_terms ? last_terms : 0);
   if (leaves_out) {
     for (; p < terms; ++p) {
       const std::size_t q = block.chosen[p];
-      a = block.A + q * A_stride;
-      b = block.B + q * B_stride;
+      place = {block.A + q * A_stride, A_stride, block.B + q * B_stride};
       later = block.later + q * A_stride;
       term(0);
     }
@@ -179,32 +223,46 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
       if constexpr (is_vector<W>) d[0][j] += d[s][j];
     }
   }
-  if constexpr (p_along_rows) {
-    if (block.finishes && block.options->gate != nullptr) {
-      const T* gate = block.options->gate + block.at;
+  const bool relu = !p_along_rows && block.finishes && block.options->relu;
+  const bool gated = p_along_rows && block.finishes && block.options->gate != nullptr;
+  const T* const gate = gated ? block.options->gate + block.at : nullptr;
+  const std::size_t gate_stride = block.C_stride;
+  const auto finish = [&](auto group) __attribute__((always_inline)) {
+    constexpr std::size_t first = group * rows_at_once;
+    constexpr std::size_t last = first + rows_at_once < rows ? first + rows_at_once : rows;
+    if (has_last_terms) {
+      auto at = place;
+#pragma GCC unroll 4
+      for (std::size_t t = 0; t < last_terms; ++t) {
+        add(0, at, {first, last - first});
+        at.next(A_stride, B_stride);
+      }
+    }
+    if (relu) {
 #pragma GCC unroll 16
-      for (std::size_t j = 0; j < rows; ++j, gate += block.C_stride) {
-        V z_first;
-        W z_second;
-        read(z_first, gate);
-        read(z_second, gate + second);
+      for (std::size_t j = first; j < last; ++j) {
+        c[0][j] = positive_part(c[0][j]);
+        if constexpr (is_vector<W>) d[0][j] = positive_part(d[0][j]);
+      }
+    }
+    if (gated) {
+      V z_first;
+      W z_second;
+#pragma GCC unroll 16
+      for (std::size_t j = first; j < last; ++j) {
+        read(z_first, gate + j * gate_stride);
+        read(z_second, gate + j * gate_stride + second);
         c[0][j] = z_first > V{} ? c[0][j] : V{};
         if constexpr (is_vector<W>) d[0][j] = z_second > W{} ? d[0][j] : W{};
       }
     }
-  } else if (block.finishes && block.options->relu) {  // NaN stays
 #pragma GCC unroll 16
-    for (std::size_t j = 0; j < rows; ++j) {
-      c[0][j] = c[0][j] < V{} ? V{} : c[0][j];
-      if constexpr (is_vector<W>) d[0][j] = d[0][j] < W{} ? W{} : d[0][j];
+    for (std::size_t j = first; j < last; ++j) {
+      write(C + j * C_stride, c[0][j]);
+      write(C + j * C_stride + second, d[0][j]);
     }
-  }
-  T* row = C;
-#pragma GCC unroll 16
-  for (std::size_t j = 0; j < rows; ++j, row += C_stride) {
-    write(row, c[0][j]);
-    write(row + second, d[0][j]);
-  }
+  };
+  each_of(std::make_index_sequence<(rows + rows_at_once - 1) / rows_at_once>{}, finish);
   if (!whole) copy_part(part, block_cols, block.C, block.C_stride, rows, block.C_cols);
 }
 

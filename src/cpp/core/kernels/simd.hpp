@@ -181,6 +181,16 @@ inline bool any_lane(V holds) {
   return any != 0;
 }
 
+// max(x, 0); NaN stays. x86 has an instruction for it, which the compiler does not take for the comparison.
+template <class V>
+inline V positive_part(V x) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<V, VectorOf<float, 64>>) return _mm512_maskz_max_ps(0xffff, V{}, x);
+  if constexpr (std::is_same_v<V, VectorOf<double, 64>>) return _mm512_maskz_max_pd(0xff, V{}, x);
+#endif
+  return x < V{} ? V{} : x;
+}
+
 // √x, rounded correctly.
 template <class V>
 inline V square_root(V x) {
@@ -203,11 +213,13 @@ inline V quotient(V a, V b) {
 #if defined(__AVX512F__)
   using T = std::decay_t<decltype(a[0])>;
   constexpr T largest = std::numeric_limits<T>::max();
-  b = b > largest ? largest - V{} : b;  // of ∞ the approximation is 0, and 0 · ∞ no number
   V reciprocal;
+  // Of ∞ the approximation is 0, and 0 · ∞ no number. NaN, as the second, stays.
   if constexpr (sizeof(T) == 4) {
+    b = _mm512_maskz_min_ps(0xffff, largest - V{}, b);
     reciprocal = _mm512_maskz_rcp14_ps(0xffff, b);
   } else {
+    b = _mm512_maskz_min_pd(0xff, largest - V{}, b);
     reciprocal = _mm512_maskz_rcp14_pd(0xff, b);
     reciprocal += reciprocal * (1 - b * reciprocal);
   }
