@@ -21,7 +21,8 @@ from backsweep.bench import agreement
 from backsweep.bench.machine import peak_memory
 from backsweep.bench.workloads import Training, restored
 
-SECONDS_OF_CALLS = 0.02  # of a turn of forward passes
+# A turn takes so long at least: in a shorter one what other processes left in the caches would be what is timed.
+SECONDS_OF_TURN = 0.02
 
 
 class Worker:
@@ -31,6 +32,7 @@ class Worker:
         self.peer = importlib.import_module(module)
         self.w = restored(workload)
         self.threads = threads
+        self.repeats = 1  # epochs or calls in a turn
 
     def check(self, optimizer: str | None, reference: str | None, nudged: str | None = None) -> dict[str, float]:
         """Write the peer's results to `reference` if it is not there, else compare them with what is.
@@ -67,28 +69,32 @@ class Worker:
             X, y = w.data(self.steps)
             self.trainer = self.peer.Trainer(w, X, y, w.optimizer, self.threads)
             self.rows = len(X)
-            self.turn(0)
         else:
             self.predictor = self.peer.Predictor(w, w.rows(w.batch_size), self.threads)
-            self.calls = 1
-            self.turn(0)  # the first call compiles, or finds its pages: it says nothing of the others
-            while (seconds := self.turn(0)["seconds"] * self.calls) < SECONDS_OF_CALLS / 2:
-                self.calls *= 2
-            self.calls = max(1, round(self.calls * SECONDS_OF_CALLS / seconds))
+            self.steps = 1
+        self._timed(0)  # the first compiles, or finds its pages: it says nothing of the others
+        while (seconds := self._timed(0)) < SECONDS_OF_TURN / 2:
+            self.repeats *= 2
+        self.repeats = max(1, round(self.repeats * SECONDS_OF_TURN / seconds))
         return {"memory": peak_memory()}
 
     def turn(self, number: int) -> dict[str, float]:
         """Seconds of a step, or of a call, in one turn; its rows are in the same order for every peer."""
+        return {"seconds": self._timed(number) / (self.repeats * self.steps)}
+
+    def _timed(self, number: int) -> float:
         if isinstance(self.w, Training):
-            order = np.random.default_rng(number).permutation(self.rows)
+            rng = np.random.default_rng(number)
+            orders = [rng.permutation(self.rows) for _ in range(self.repeats)]
             started = time.perf_counter()
-            self.trainer.epoch(order)
-            return {"seconds": (time.perf_counter() - started) / self.steps}
+            for order in orders:
+                self.trainer.epoch(order)
+            return time.perf_counter() - started
         forward = self.predictor.forward
         started = time.perf_counter()
-        for _ in range(self.calls):
+        for _ in range(self.repeats):
             forward()
-        return {"seconds": (time.perf_counter() - started) / self.calls}
+        return time.perf_counter() - started
 
 
 def _arrays(file: str) -> list[Array]:
