@@ -120,6 +120,18 @@ def test_a_zero_gradient_moves_nothing(module, dtype):
         assert np.array_equal(theta, [1, -2])
 
 
+@implementations
+@dtypes
+@pytest.mark.parametrize("epsilon_hat", [False, True])
+def test_the_smallest_epsilon_divides_zero_by_something(module, dtype, epsilon_hat):
+    """In the first step ε √(1 - β₂) is a number that counts as zero in training."""
+    theta, g = np.array([1, -2], dtype), np.zeros(2, dtype)
+    state = [np.zeros(2, dtype) for _ in range(2)]
+    epsilon = 2 * float(np.finfo(dtype).tiny)
+    module.adam_update(theta, g, state, 0, 0.1, epsilon=epsilon, epsilon_hat=epsilon_hat)
+    assert np.array_equal(theta, [1, -2])
+
+
 @backends
 def test_a_schedule_is_asked_for_every_step_in_order(backend):
     """Steps are counted from 0 over epochs and calls of fit; one may be asked for twice."""

@@ -1,8 +1,10 @@
 // The updates of the optimizers, each one loop over a slice of the flat vectors.
 #pragma once
 
+#include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <limits>
 
 #include "core/kernels/simd.hpp"
 #include "core/optimizer.hpp"
@@ -42,7 +44,9 @@ void adam(const OptimizerSettings& s, std::size_t n, const StepSize& step, const
   const T beta2 = static_cast<T>(s.beta2), one_minus_beta2 = static_cast<T>(1 - s.beta2);
   const double root = std::sqrt(step.correction2);
   const T step_size = static_cast<T>(learning_rate * root / step.correction1);
-  const T epsilon = static_cast<T>(s.epsilon_hat ? s.epsilon : s.epsilon * root);
+  // Where it is there it keeps 0 / 0 away, so it must not count as zero itself.
+  const double smallest = s.epsilon > 0 ? static_cast<double>(std::numeric_limits<T>::min()) : 0;
+  const T epsilon = static_cast<T>(std::max(s.epsilon_hat ? s.epsilon : s.epsilon * root, smallest));
   const T scale = static_cast<T>(step.gradient_scale);
   const bool plain = scale == T(1) && decay == T(0);
   const auto updated = [&](std::size_t j, auto read, auto write) __attribute__((always_inline)) {
