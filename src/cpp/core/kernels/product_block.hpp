@@ -27,10 +27,11 @@ constexpr std::size_t chains = rows * vectors >= 8   ? 1
                                : rows * vectors >= 4 ? 2
                                                      : 4;
 
-// Many sums that are stored at once hold up the multiply-adds of the next block: a core of Zen 4 takes a
-// store of 64 bytes for nothing after some eight of them, and else in two cycles. So the last terms go by a
-// few rows at a time, which are stored while the next ones are summed.
-constexpr std::size_t last_terms = vector_bytes == 64 ? 4 : 0;
+// Stores of many sums at once hold up the next block's multiply-adds (Zen 4). So the last terms of large
+// blocks of float32 go by a few rows at a time, stored while others are summed.
+using Zmm = VectorOf<float, 64>;
+template <class V, class W, std::size_t rows>
+constexpr std::size_t last_terms = rows >= 10 && std::is_same_v<V, W> && std::is_same_v<V, Zmm> ? 4 : 0;
 constexpr std::size_t rows_at_once = 4;
 
 // One line of what comes later is asked for in the time of so many terms.
@@ -106,7 +107,7 @@ struct Place {
   }
 };
 
-// f(0), f(1), ... with numbers that the compiler knows.
+// f(0), f(1), ...
 template <class F, std::size_t... n>
 inline __attribute__((always_inline)) void each_of(std::index_sequence<n...>, const F& f) {
   (f(std::integral_constant<std::size_t, n>{}), ...);
@@ -170,8 +171,9 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
   std::size_t p = 0;
   // In more chains a sum's order would depend on which terms are left out, and so on what else is swept.
   const bool leaves_out = !p_along_rows && sums == 1 && block.chosen != nullptr;
-  const bool has_last_terms = sums == 1 && !leaves_out && block.terms >= last_terms;
-  const std::size_t terms = leaves_out ? block.chosen_terms : block.terms - (has_last_terms ? last_terms : 0);
+  constexpr std::size_t lasts = last_terms<V, W, rows>;
+  const bool has_last_terms = lasts > 0 && !leaves_out && block.terms >= lasts;
+  const std::size_t terms = leaves_out ? block.chosen_terms : block.terms - (has_last_terms ? lasts : 0);
   if (leaves_out) {
     for (; p < terms; ++p) {
       const std::size_t q = block.chosen[p];
@@ -233,7 +235,7 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     if (has_last_terms) {
       auto at = place;
 #pragma GCC unroll 4
-      for (std::size_t t = 0; t < last_terms; ++t) {
+      for (std::size_t t = 0; t < lasts; ++t) {
         add(0, at, {first, last - first});
         at.next(A_stride, B_stride);
       }

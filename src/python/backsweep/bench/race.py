@@ -34,7 +34,7 @@ class Figure:
     """What came of one peer on one workload.
 
     `medians` holds one median for each process, in seconds of a step or a call; `memory` is the peak in MiB of a
-    process that took the data and trained one epoch of it.
+    process that took the data and warmed up.
     """
 
     workload: str
