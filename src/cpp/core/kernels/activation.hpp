@@ -13,7 +13,7 @@ namespace {
 struct Relu {
   template <class T>
   static Vector<T> value(Vector<T> a) {
-    return a < Vector<T>{} ? Vector<T>{} : a;
+    return positive_part(a);
   }
   template <class T>
   static Vector<T> slope(Vector<T> z) {
@@ -72,7 +72,7 @@ struct Softplus {
   static constexpr double value_at_threshold = 20.00000000206115362;
   template <class T>
   static Vector<T> value(Vector<T> a) {
-    const Vector<T> above = a < Vector<T>{} ? Vector<T>{} : a;
+    const Vector<T> above = positive_part(a);
     return a > T(threshold) ? a : above + logarithm_of_1_plus(exponential(-absolute<T>(a)));
   }
   // σ'(a) = logistic(a) = 1 - exp(-σ(a))
