@@ -788,3 +788,19 @@ def test_layer_norm_refuses_what_does_not_fit():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def test_what_is_not_finite_is_seen_wherever_it_stands(dtype, value):
+    """Rows are looked at as they are turned round: in whole blocks, and by strips where rows or columns are left."""
+    rows, features = 37, 27
+    X = np.ones((rows, features), dtype)
+    net = bs.Network([features, 3, 2], dtype=dtype, seed=0)
+    y = np.zeros(rows, np.int64)
+    for i, j in np.ndindex(X.shape):
+        X[i, j] = value
+        with pytest.raises(ValueError, match=re.escape(f"X must be finite, got X[{i}, {j}] = ")):
+            net.loss_and_gradients(X, y)
+        X[i, j] = 1
+    net.loss_and_gradients(X, y)

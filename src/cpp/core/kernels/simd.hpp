@@ -181,6 +181,33 @@ inline bool any_lane(V holds) {
   return any != 0;
 }
 
+// A vector of pieces of 16 bytes.
+constexpr std::size_t piece_bytes = 16;
+template <class T>
+inline Vector<T> joined(const VectorOf<T, piece_bytes> (&pieces)[vector_bytes / piece_bytes]) {
+#if defined(__AVX512DQ__)
+  if constexpr (sizeof(T) == 4) {
+    __m512 v = _mm512_castps128_ps512(pieces[0]);
+    v = _mm512_insertf32x4(v, pieces[1], 1);
+    v = _mm512_insertf32x4(v, pieces[2], 2);
+    return _mm512_insertf32x4(v, pieces[3], 3);
+  } else {
+    __m512d v = _mm512_castpd128_pd512(pieces[0]);
+    v = _mm512_insertf64x2(v, pieces[1], 1);
+    v = _mm512_insertf64x2(v, pieces[2], 2);
+    return _mm512_insertf64x2(v, pieces[3], 3);
+  }
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(pieces[0]), pieces[1], 1);
+  } else {
+    return _mm256_insertf128_pd(_mm256_castpd128_pd256(pieces[0]), pieces[1], 1);
+  }
+#else
+  return pieces[0];
+#endif
+}
+
 // max(x, 0); NaN stays. x86 has an instruction for it, which the compiler does not take for the comparison.
 template <class V>
 inline V positive_part(V x) {

@@ -10,39 +10,96 @@
 namespace backsweep {
 namespace {
 
-// Eklundh's method: in stage d, rows r and r + d swap the entries whose column has the bit d wrong.
-template <class T, std::size_t d, std::size_t... c>
-inline void exchange(Vector<T>& a, Vector<T>& b, std::index_sequence<c...>) {
-  constexpr std::size_t n = lanes<T>;
-  const Vector<T> low = __builtin_shufflevector(a, b, static_cast<int>((c & d) != 0 ? n + c - d : c)...);
-  const Vector<T> high = __builtin_shufflevector(a, b, static_cast<int>((c & d) != 0 ? n + c : c + d)...);
-  a = low;
-  b = high;
+template <class T>
+constexpr std::size_t side_of_square = piece_bytes / sizeof(T);
+
+// Where a lane comes from if in every span of them the units of so many entries are dealt out in turn: first
+// a's even ones (or odd), then b's. Within 16 bytes, and of units that long, x86 has an instruction for it.
+template <class T>
+constexpr int dealt(std::size_t lane, std::size_t unit, std::size_t span, std::size_t odd) {
+  const std::size_t units = span / unit, to = lane % span / unit, from = 2 * to % units + odd;
+  const std::size_t entry = lane / span * span + from * unit + lane % unit;
+  return static_cast<int>(2 * to < units ? entry : lanes<T> + entry);
 }
 
-template <class T, std::size_t d>
-inline void transpose_stages(Vector<T> (&rows)[lanes<T>]) {
-  if constexpr (d < lanes<T>) {
+// Eklundh's method, first in all squares of 16 bytes, then of them: in stage d, rows r and r + d exchange
+// what belongs to the other.
+template <class T, std::size_t d, std::size_t... lane>
+inline void exchange(Vector<T>& a, Vector<T>& b, std::index_sequence<lane...>) {
+  constexpr std::size_t square = side_of_square<T>;
+  constexpr std::size_t unit = d < square ? 1 : square, span = d < square ? square : lanes<T>;
+  const Vector<T> even = __builtin_shufflevector(a, b, dealt<T>(lane, unit, span, 0)...);
+  b = __builtin_shufflevector(a, b, dealt<T>(lane, unit, span, 1)...);
+  a = even;
+}
+
+// Of as many rows as a square has it turns the squares alone.
+template <class T, std::size_t d, std::size_t count>
+inline void transpose_stages(Vector<T> (&rows)[count]) {
+  if constexpr (d < count) {
 #pragma GCC unroll 16
-    for (std::size_t r = 0; r < lanes<T>; ++r) {
+    for (std::size_t r = 0; r < count; ++r) {
       if ((r & d) == 0) exchange<T, d>(rows[r], rows[r + d], std::make_index_sequence<lanes<T>>{});
     }
     transpose_stages<T, 2 * d>(rows);
   }
 }
 
-// Of a block of lanes × lanes entries or less. load(r) gives row r as a vector, store(c, v) takes column c.
-template <class T, class Load, class Store>
-__attribute__((always_inline)) inline void transpose_block(std::size_t rows, std::size_t cols, Load load_row,
-                                                           Store store_column) {
-  Vector<T> block[lanes<T>];
+// A block of lanes × lanes entries; read(r) gives its rows. Σ 0 · x, which is NaN where an x is not finite.
+// Not inlined: among the variables of its callers the compiler keeps an address for each row, in memory.
+template <class T, class Read>
+__attribute__((noinline)) Vector<T> transpose_block(Read read, T* b, std::size_t b_stride) {
+  constexpr std::size_t n_sums = 4;
+  Vector<T> rows[lanes<T>], zeros[n_sums] = {};
 #pragma GCC unroll 16
-  for (std::size_t r = 0; r < lanes<T>; ++r) block[r] = r < rows ? load_row(r) : Vector<T>{};
-  transpose_stages<T, 1>(block);
-#pragma GCC unroll 16
-  for (std::size_t c = 0; c < lanes<T>; ++c) {
-    if (c < cols) store_column(c, block[c]);
+  for (std::size_t r = 0; r < lanes<T>; ++r) {
+    rows[r] = read(r);
+    zeros[r % n_sums] += T(0) * rows[r];
   }
+  transpose_stages<T, 1>(rows);
+#pragma GCC unroll 16
+  for (std::size_t c = 0; c < lanes<T>; ++c, b += b_stride) store(b, rows[c]);
+  return (zeros[0] + zeros[1]) + (zeros[2] + zeros[3]);
+}
+
+// What is not a whole block goes by strips, as wide as a square: entries j, j + 1, ... of rows at these
+// addresses. Lanes from `rows` on become zeros, of which the first `stored` are written.
+template <class T>
+__attribute__((noinline)) Vector<T> transpose_strip(const T* const (&a)[lanes<T>], std::size_t rows,
+                                                    std::size_t j, std::size_t cols, T* b,
+                                                    std::size_t b_stride, std::size_t stored) {
+  using Piece = VectorOf<T, piece_bytes>;
+  constexpr std::size_t square = side_of_square<T>, pieces = lanes<T> / square;
+  Vector<T> columns[square], zeros{};
+#pragma GCC unroll 4
+  for (std::size_t k = 0; k < square; ++k) {
+    Piece piece[pieces];
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < pieces; ++i) piece[i] = load_part<Piece>(a[i * square + k] + j, cols);
+    columns[k] = joined<T>(piece);
+    zeros += T(0) * columns[k];
+  }
+  transpose_stages<T, 1>(columns);
+  const Integers<T> is_there = first_lanes<T>(rows);
+#pragma GCC unroll 4
+  for (std::size_t c = 0; c < square; ++c, b += b_stride) {
+    if (c < cols) store_part(b, is_there ? columns[c] : Vector<T>{}, stored);
+  }
+  return zeros;
+}
+
+// Entries begin to end of at most lanes rows. Those that there are not stand for others that are there.
+template <class T>
+Vector<T> transpose_strips(const T* (&a)[lanes<T>], std::size_t rows, std::size_t begin, std::size_t end,
+                           T* b, std::size_t b_stride, std::size_t stored) {
+  constexpr std::size_t square = side_of_square<T>;
+  for (std::size_t r = rows; r < lanes<T>; ++r) a[r] = a[0];
+  Vector<T> zeros{};
+  for (std::size_t j = begin; j < end; j += square, b += square * b_stride) {
+    const std::size_t cols = end - j < square ? end - j : square;
+    zeros += transpose_strip(a, rows, j, cols, b, b_stride, stored);
+  }
+  return zeros;
 }
 
 template <class T>
@@ -50,21 +107,19 @@ void transpose(ConstMatrix<T> A, Matrix<T> B) {
   constexpr std::size_t n = lanes<T>;
   for (std::size_t i = 0; i < A.rows; i += n) {
     const std::size_t rows = A.rows - i < n ? A.rows - i : n;
-    for (std::size_t j = 0; j < A.cols; j += n) {
-      const std::size_t cols = A.cols - j < n ? A.cols - j : n;
-      const auto from = [a = A.row(i) + j, stride = A.stride](std::size_t r) { return a + r * stride; };
-      const auto to = [b = B.row(j) + i, stride = B.stride](std::size_t c) { return b + c * stride; };
-      const auto turn = [=](std::size_t height, std::size_t width) __attribute__((always_inline)) {
-        transpose_block<T>(
-            height, width, [=](std::size_t r) { return load_part<Vector<T>>(from(r), width); },
-            [=](std::size_t c, Vector<T> v) { store_part(to(c), v, height); });
+    const std::size_t in_blocks = rows == n ? A.cols / n * n : 0;
+    for (std::size_t j = 0; j < in_blocks; j += n) {
+      const auto read = [a = A.row(i) + j, stride = A.stride](std::size_t) mutable {
+        const Vector<T> v = load(a);
+        a += stride;
+        return v;
       };
-      if (rows == n && cols == n) {
-        turn(n, n);  // without a test for each row
-      } else {
-        turn(rows, cols);
-      }
+      transpose_block<T>(read, B.row(j) + i, B.stride);
     }
+    if (in_blocks == A.cols) continue;
+    const T* a[n];
+    for (std::size_t r = 0; r < rows; ++r) a[r] = A.row(i + r);
+    transpose_strips(a, rows, in_blocks, A.cols, B.row(in_blocks) + i, B.stride, rows);
   }
 }
 
@@ -73,29 +128,22 @@ void transpose(ConstMatrix<T> A, Matrix<T> B) {
 // here: it is told a block ahead.
 template <class T>
 bool transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B) {
-  constexpr std::size_t n = lanes<T>, sums = 4;
-  Vector<T> zeros[sums] = {};  // Σ 0 · x, which is NaN where an x is not finite
+  constexpr std::size_t n = lanes<T>;
+  Vector<T> zeros{};
   for (std::size_t i = 0; i < rows; i += n) {
-    for (std::size_t j = 0; j < cols; j += n) {
-      const std::size_t width = cols - j < n ? cols - j : n;
+    const std::size_t height = rows - i < n ? rows - i : n;
+    const std::size_t in_blocks = height == n ? cols / n * n : 0;
+    for (std::size_t j = 0; j < in_blocks; j += n) {
       for (std::size_t c = j + n; c < cols && c < j + 2 * n; ++c) ask_to_write(B.row(c) + i);
-      const auto read = [&](std::size_t r) {
-        const Vector<T> x = load_part<Vector<T>>(A[i + r] + j, width);
-        zeros[r % sums] += T(0) * x;
-        return x;
-      };
-      const auto write = [b = B.row(j) + i, stride = B.stride](std::size_t c, Vector<T> v) {
-        store(b + c * stride, v);
-      };
-      if (rows - i >= n) {
-        transpose_block<T>(n, width, read, write);
-      } else {
-        transpose_block<T>(rows - i, width, read, write);
-      }
+      const auto read = [a = A + i, j](std::size_t r) { return load(a[r] + j); };
+      zeros += transpose_block<T>(read, B.row(j) + i, B.stride);
     }
+    if (in_blocks == cols) continue;
+    const T* a[n];
+    for (std::size_t r = 0; r < height; ++r) a[r] = A[i + r];
+    zeros += transpose_strips(a, height, in_blocks, cols, B.row(in_blocks) + i, B.stride, n);
   }
-  const Vector<T> sum = (zeros[0] + zeros[1]) + (zeros[2] + zeros[3]);
-  return !any_lane(sum != sum);
+  return !any_lane(zeros != zeros);
 }
 
 }  // namespace
