@@ -32,8 +32,8 @@ constexpr std::size_t vectors_worth_a_copy = 4;
 constexpr std::size_t bytes_of_row_for_panels = 2049;
 constexpr std::size_t vectors_worth_panels = 3;
 
-// Of more bytes than that C does not stay in the second-level cache from one part of the terms to the next.
-constexpr std::size_t C_bytes_that_stay = 1u << 19;
+// Of more bytes than that C has left the first-level cache since it was written last, and its gate too.
+constexpr std::size_t C_bytes_that_stay = 1u << 17;
 
 // The terms of a part that are not zero, for every two vectors of columns.
 template <class T>
@@ -154,7 +154,7 @@ void product_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const 
   [[maybe_unused]] auto panels = panels_of<T, p_along_rows, in_panels>(A, blocks, C.cols, options);
   ChosenTerms<T> chosen;
   const bool omits = !p_along_rows && options.terms;
-  const bool asks_for_C = parts.count() > 1 && C.rows * C.stride * sizeof(T) > C_bytes_that_stay;
+  const bool asks_for_C = C.rows * C.stride * sizeof(T) > C_bytes_that_stay;
   ProductBlock<T> block;
   block.A_stride = A.stride;
   block.B_stride = B.stride;

@@ -57,7 +57,7 @@ struct ProductBlock {
   const ProductOptions<T>* options;
   std::size_t at;             // where the block begins, counted from C's first entry
   const T* later;             // what is read of A in some time: it is asked for a row further with each term
-  const T* next;              // the block of C after this one, if it is to be asked for
+  const T* next;              // the block of C after this one, if it is to be asked for, and its gate
   Upcoming* upcoming;         // what is asked for beside that; null: nothing
   UpcomingPanels<T>* panels;  // what is copied meanwhile, where j goes along the rows of A; null: nothing
 };
@@ -168,6 +168,8 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     }
     place.next(A_stride, B_stride);
   };
+  const bool gated = p_along_rows && block.finishes && block.options->gate != nullptr;
+  const T* const gate = gated ? block.options->gate + block.at : nullptr;
   std::size_t p = 0;
   // In more chains a sum's order would depend on which terms are left out, and so on what else is swept.
   const bool leaves_out = !p_along_rows && sums == 1 && block.chosen != nullptr;
@@ -198,12 +200,13 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
           if constexpr (is_vector<W>) ask_to_write(entry + second);
         }
         if (block.next != nullptr) {
-          ask_for(block.next + j * block.C_stride);
-          if constexpr (is_vector<W>) ask_for(block.next + j * block.C_stride + second);
+          const T* entry = block.next + j * block.C_stride;
+          const T* of_gate = gated ? gate + (entry - block.C) : entry;
+          ask_to_write(entry);
+          ask_for(of_gate);
+          if constexpr (is_vector<W>) ask_to_write(entry + second), ask_for(of_gate + second);
         }
-        if constexpr (!p_along_rows) {
-          if (copies) block.panels->step();
-        }
+        if (copies) block.panels->step();
         const std::size_t end = terms * (j + 1) / rows;
         if (asks) block.upcoming->ask(end / terms_a_line - p / terms_a_line);
         for (; p < end; ++p) term(0);
@@ -226,9 +229,6 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     }
   }
   const bool relu = !p_along_rows && block.finishes && block.options->relu;
-  const bool gated = p_along_rows && block.finishes && block.options->gate != nullptr;
-  const T* const gate = gated ? block.options->gate + block.at : nullptr;
-  const std::size_t gate_stride = block.C_stride;
   const auto finish = [&](auto group) __attribute__((always_inline)) {
     constexpr std::size_t first = group * rows_at_once;
     constexpr std::size_t last = first + rows_at_once < rows ? first + rows_at_once : rows;
@@ -252,8 +252,8 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
       W z_second;
 #pragma GCC unroll 16
       for (std::size_t j = first; j < last; ++j) {
-        read(z_first, gate + j * gate_stride);
-        read(z_second, gate + j * gate_stride + second);
+        read(z_first, gate + j * block.C_stride);
+        read(z_second, gate + j * block.C_stride + second);
         c[0][j] = z_first > V{} ? c[0][j] : V{};
         if constexpr (is_vector<W>) d[0][j] = z_second > W{} ? d[0][j] : W{};
       }
