@@ -15,6 +15,15 @@ def test_shapes_of_rows_far_apart(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [512, 530, 601])
+def test_blocks_of_some_columns_of_dW(width, dtype):
+    """Where D is large, dW comes in blocks of some of its rows and columns; the last have db and what is in dots."""
+    problem = Problem((300, width, 3), 2100, "identity", loss="mean_squared_error", labels=False, dtype=dtype)
+    check_sweeps(problem, TEAMS)
+    check_sweeps(problem.but(bias=False, zeros=True), TEAMS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", range(9, 42))
 def test_shapes_that_leave_columns_of_dW_over(width, dtype):
     """Every rest of outputs after whole vectors: narrower vectors, or dots along the samples; and zeros left out."""

@@ -24,6 +24,7 @@ LARGE = Problem((100, 256, 256, 10), 600, "relu")
         LARGE.but(widths=(37, 301, 129, 3), activation="tanh", loss="mean_squared_error", standardised=True),
         LARGE.but(widths=(784, 10)),
         LARGE.but(widths=(37, 1000, 529, 15)),
+        LARGE.but(widths=(37, 4100, 15)),
         Problem(widths=(20, 64, 64, 2), rows=70),
     ],
     ids=lambda problem: "-".join(map(str, problem.widths)) + " weighted" * problem.weighted,

@@ -22,12 +22,13 @@ inline void ask_to_write([[maybe_unused]] const void* p) {
 #endif
 }
 
-// Arrays that will be updated as soon as a matrix is done, and that are laid out like it: while a block of
-// the matrix is computed, their part of it is brought into the cache.
+// Arrays that will be updated as soon as a matrix is done, entry by entry of it: while a block of the matrix
+// is computed, their part of it is brought into the cache.
 template <class T>
 struct Companions {
   std::array<const T*, 4> first_entries = {};
   std::size_t count = 0;
+  std::size_t stride = 0;  // from one row of the matrix to the next, there
 
   void add(const T* first_entry) { first_entries[count++] = first_entry; }
 };

@@ -16,6 +16,12 @@ constexpr std::size_t weights_of_one_block = 4096;
 // read it less often.
 constexpr std::size_t bytes_of_large_D = 1u << 19;
 constexpr std::size_t fewest_rows_for_large_D = 56;
+// Where it has so many, and many columns, a block takes some of them: those of D, and the block, stay in the
+// second-level cache while many rows go by. Its parameters lie in short runs, which updates from memory take
+// badly: with a smaller D that is what counts.
+constexpr std::size_t bytes_of_wide_D = 1u << 22;
+constexpr std::size_t cols_of_wide_block = 256;
+constexpr std::size_t rows_of_wide_block = 224;
 
 // At least twelve, and no smaller blocks of the product at the end.
 std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_once, std::size_t bytes_of_D) {
@@ -109,7 +115,7 @@ void dense_gradient(const ConstMatrix<T>& Z, const Occupied& occupied, const Con
       }
     }
     for (std::size_t i = 0; i < of_part.companions.count; ++i) {
-      of_part.companions.first_entries[i] += features_at_a_time * dW.stride;
+      of_part.companions.first_entries[i] += features_at_a_time * ahead.companions.stride;
     }
   }
 }
@@ -217,31 +223,41 @@ void Dense<T>::backward_inputs(Slice inputs, const T* theta, const ConstMatrix<T
   activation_backward<T>(Activation::relu, of_samples, {}, Z, of_samples);
 }
 
-// A block is some rows of dW, so it needs as many rows of Z; with the last comes db, as the row of the ones.
+// A block is some rows of dW, so it needs as many rows of Z; the last ones have db, as the row of the ones.
 template <class T>
-void Dense<T>::gradient(Slice block, const ConstMatrix<T>& Z, const Occupied& occupied,
-                        const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows, T* dtheta_block,
+void Dense<T>::gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, const Occupied& occupied,
+                        const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows, const Matrix<T>& dW,
                         const Ahead<T>& ahead) const {
-  const std::size_t begin = block.begin / n_out_, rows = block.size() / n_out_;
-  const Matrix<T> dW{dtheta_block, rows, n_out_, n_out_};
-  const ConstMatrix<T> Z_rows = Z.row_range(begin, rows);
-  const std::size_t in_vectors = n_out_ - in_dots_;
+  const std::size_t row = block.begin / n_out_, col = block.begin % n_out_;
+  const ConstMatrix<T> Z_rows = Z.row_range(row, block.rows);
+  const std::size_t in_vectors = std::min(n_out_ - in_dots_ - col, block.cols);
+  const std::size_t in_dots = block.cols - in_vectors;
   if (in_vectors > 0) {
-    dense_gradient<T>(Z_rows, occupied.from_feature(begin), D_rows, dW.col_range(0, in_vectors), ahead);
+    dense_gradient<T>(Z_rows, occupied.from_feature(row), D_rows.col_range(col, in_vectors),
+                      dW.col_range(0, in_vectors), ahead);
   }
-  if (in_dots_ > 0) {
-    kernels<T>().dots(Z_rows.col_range(0, D.cols), D.row_range(in_vectors, in_dots_),
-                      dW.col_range(in_vectors, in_dots_));
+  if (in_dots > 0) {
+    kernels<T>().dots(Z_rows.col_range(0, D.cols), D.row_range(col + in_vectors, in_dots),
+                      dW.col_range(in_vectors, in_dots));
   }
 }
 
 template <class T>
-std::vector<Slice> Dense<T>::gradient_blocks(std::size_t m) const {
-  const std::size_t rows = rows_in_block(n_in_, n_out_, kernels<T>().product_rows, m * n_out_ * sizeof(T));
-  std::vector<Slice> blocks;
+std::vector<ParameterBlock> Dense<T>::gradient_blocks(std::size_t m) const {
+  const std::size_t bytes_of_D = m * n_out_ * sizeof(T), at_once = kernels<T>().product_rows;
+  const bool is_wide = bytes_of_D > bytes_of_wide_D && n_out_ >= 2 * cols_of_wide_block;
+  const std::size_t parts = is_wide ? n_out_ / cols_of_wide_block : 1;
+  const std::size_t rows = is_wide ? std::min(n_in_, rows_of_wide_block / at_once * at_once)
+                                   : rows_in_block(n_in_, n_out_, at_once, bytes_of_D);
+  std::vector<ParameterBlock> blocks;
   for (std::size_t begin = 0; begin < n_in_; begin += rows) {
     const bool last = begin + rows >= n_in_;
-    blocks.push_back({begin * n_out_, last ? parameters() : (begin + rows) * n_out_});
+    const std::size_t count = last ? n_in_ - begin + bias_ : rows;
+    for (std::size_t part = 0; part < parts; ++part) {
+      const std::size_t col = part * cols_of_wide_block;
+      const std::size_t cols = part + 1 < parts ? cols_of_wide_block : n_out_ - col;
+      blocks.push_back({begin * n_out_ + col, count, cols, n_out_});
+    }
   }
   return blocks;
 }

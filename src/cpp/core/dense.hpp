@@ -58,9 +58,10 @@ class Dense final : public Layer<T>, public ByUnits<T> {
   void backward_inputs(Slice inputs, const T* theta, const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows,
                        const Matrix<T>& G, const Pass<T>& pass) const override;
 
-  std::vector<Slice> gradient_blocks(std::size_t m) const override;
-  void gradient(Slice block, const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D,
-                const ConstMatrix<T>& D_rows, T* dtheta_block, const Ahead<T>& ahead) const override;
+  std::vector<ParameterBlock> gradient_blocks(std::size_t m) const override;
+  void gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, const Occupied& occupied,
+                const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows, const Matrix<T>& dtheta_block,
+                const Ahead<T>& ahead) const override;
 
  private:
   Matrix<const T> W(const T* theta) const { return {theta, n_in_, n_out_, n_out_}; }

@@ -26,9 +26,9 @@ class Dropout final : public Layer<T> {
   void backward(const T* theta, const Matrix<T>& A, const ConstMatrix<T>& Z_next, const Matrix<T>& G_next,
                 const Matrix<T>& D_rows, const Matrix<T>& G, const Pass<T>& pass) const override;
 
-  std::vector<Slice> gradient_blocks(std::size_t) const override { return {}; }
-  void gradient(Slice, const ConstMatrix<T>&, const Occupied&, const ConstMatrix<T>&, const ConstMatrix<T>&,
-                T*, const Ahead<T>&) const override {}
+  std::vector<ParameterBlock> gradient_blocks(std::size_t) const override { return {}; }
+  void gradient(const ParameterBlock&, const ConstMatrix<T>&, const Occupied&, const ConstMatrix<T>&,
+                const ConstMatrix<T>&, const Matrix<T>&, const Ahead<T>&) const override {}
 
  private:
   std::size_t n_;

@@ -241,7 +241,8 @@ Evaluation loss_and_gradients(const Network<T>& network, const T* theta, const D
                   [&](std::size_t task) { step.perform(phase, task, threads, batch, mean, pass); });
   }
   for_each_task(threads, blocks, [&](std::size_t block) {
-    step.gradient(block, m, dtheta + step.blocks()[block].slice.begin);
+    const ParameterBlock& part = step.blocks()[block].parameters;
+    step.gradient(block, m, {dtheta + part.begin, part.rows, part.cols, part.stride});
   });
 
   if (dX) {

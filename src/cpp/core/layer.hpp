@@ -22,6 +22,17 @@ struct Slice {
   std::size_t size() const { return end - begin; }
 };
 
+// Parameters whose gradient is computed together: rows of them, `stride` apart, in the order of the
+// parameters.
+struct ParameterBlock {
+  std::size_t begin;
+  std::size_t rows;
+  std::size_t cols;
+  std::size_t stride;
+  std::size_t size() const { return rows * cols; }
+  bool lies_together() const { return cols == stride; }
+};
+
 template <class T>
 class WholeBatch;
 template <class T>
@@ -82,11 +93,11 @@ class Layer {
 
   // The parameters, if there are any, fall into blocks that depend on the layer and the size of a batch.
   // Different blocks may be computed by different threads, each from all samples of the batch: no partial
-  // sums, so no order to keep. Z(n_in + 1, m) ends in a row of ones here; what is read ahead is laid out
-  // like the block.
-  virtual std::vector<Slice> gradient_blocks(std::size_t m) const = 0;
-  virtual void gradient(Slice block, const ConstMatrix<T>& Z, const Occupied& occupied,
-                        const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows, T* dtheta_block,
+  // sums, so no order to keep. Z(n_in + 1, m) ends in a row of ones here. dtheta_block is
+  // (block.rows, block.cols).
+  virtual std::vector<ParameterBlock> gradient_blocks(std::size_t m) const = 0;
+  virtual void gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, const Occupied& occupied,
+                        const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows, const Matrix<T>& dtheta_block,
                         const Ahead<T>& ahead) const = 0;
 
   // Multiplications and additions of forward for one sample.

@@ -212,19 +212,24 @@ std::vector<GradientBlock> Network<T>::gradient_blocks(std::size_t m) const {
   std::vector<GradientBlock> blocks;
   for (std::size_t i = 0; i < depth(); ++i) {
     const std::size_t all_weights = layers_[i]->weights();
-    for (const Slice local : layers_[i]->gradient_blocks(m)) {
-      const std::size_t weights = std::min(all_weights, local.end) - std::min(all_weights, local.begin);
-      blocks.push_back({i, {offsets_[i] + local.begin, offsets_[i] + local.end}, weights});
+    for (ParameterBlock block : layers_[i]->gradient_blocks(m)) {
+      std::size_t weights = 0;
+      for (std::size_t r = 0; r < block.rows; ++r) {
+        if (block.begin + r * block.stride < all_weights) weights += block.cols;
+      }
+      block.begin += offsets_[i];
+      blocks.push_back({i, block, weights});
     }
   }
   return blocks;
 }
 
 template <class T>
-void Network<T>::gradient(const GradientBlock& block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
-                          const Ahead<T>& ahead) const {
+void Network<T>::gradient(const GradientBlock& block, Workspace<T>& ws, std::size_t m,
+                          const Matrix<T>& dtheta_block, const Ahead<T>& ahead) const {
   const std::size_t i = block.layer;
-  const Slice in_layer{block.slice.begin - offsets_[i], block.slice.end - offsets_[i]};
+  ParameterBlock in_layer = block.parameters;
+  in_layer.begin -= offsets_[i];
   const Occupied occupied = i == 0 ? ws.occupied.of(0, m) : Occupied{};
   const Matrix<T> D = ws.G[i + 1].view().col_range(0, m), D_rows = ws.D_rows[i].view();
   layers_[i]->gradient(in_layer, ws.Z[i].view_and_ones(), occupied, D,

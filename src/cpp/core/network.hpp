@@ -14,8 +14,8 @@ namespace backsweep {
 // A part of the gradient.
 struct GradientBlock {
   std::size_t layer;
-  Slice slice;          // of the network's parameters
-  std::size_t weights;  // how many of them a penalty is for: they come first
+  ParameterBlock parameters;  // of the network's
+  std::size_t weights;        // how many of them a penalty is for: they come first
 };
 
 // Tiles of a batch that one thread sweeps together, and their samples.
@@ -142,7 +142,7 @@ class Network {
 
   // For batches of up to m samples. A block's gradient is computed from all samples of a batch.
   std::vector<GradientBlock> gradient_blocks(std::size_t m) const;
-  void gradient(const GradientBlock& block, Workspace<T>& ws, std::size_t m, T* dtheta_block,
+  void gradient(const GradientBlock& block, Workspace<T>& ws, std::size_t m, const Matrix<T>& dtheta_block,
                 const Ahead<T>& ahead = {}) const;
 
   static Targets<T> targets(Workspace<T>& ws, std::size_t begin, std::size_t count);

@@ -15,12 +15,12 @@ void Normalisation<T>::leave_terms(const ConstMatrix<T>& products, const ConstMa
 // dγ and dβ lie as their terms do: the row of ones adds them up, over the samples or over the one row of sums
 // that is left where the whole batch has been looked at.
 template <class T>
-void Normalisation<T>::gradient(Slice, const ConstMatrix<T>& Z, const Occupied&, const ConstMatrix<T>&,
-                                const ConstMatrix<T>& D_rows, T* dtheta_block, const Ahead<T>& ahead) const {
-  const Matrix<T> sums{dtheta_block, 1, parameters(), parameters()};
+void Normalisation<T>::gradient(const ParameterBlock&, const ConstMatrix<T>& Z, const Occupied&,
+                                const ConstMatrix<T>&, const ConstMatrix<T>& D_rows,
+                                const Matrix<T>& dtheta_block, const Ahead<T>& ahead) const {
   ProductOptions<T> options;
   options.ahead = &ahead;
-  kernels<T>().product(true, Z.row_range(n_, 1), D_rows, nullptr, sums, options);
+  kernels<T>().product(true, Z.row_range(n_, 1), D_rows, nullptr, dtheta_block, options);
 }
 
 template class Normalisation<float>;

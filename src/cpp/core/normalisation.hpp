@@ -18,9 +18,12 @@ class Normalisation : public Layer<T> {
   std::size_t summed() const final { return 2 * n_; }  // D ∘ Ẑ for dγ, and D for dβ
   double flops() const final { return 8.0 * static_cast<double>(n_); }
 
-  std::vector<Slice> gradient_blocks(std::size_t) const final { return {{0, parameters()}}; }
-  void gradient(Slice block, const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D,
-                const ConstMatrix<T>& D_rows, T* dtheta_block, const Ahead<T>& ahead) const final;
+  std::vector<ParameterBlock> gradient_blocks(std::size_t) const final {
+    return {{0, 1, parameters(), parameters()}};
+  }
+  void gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, const Occupied& occupied,
+                const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows, const Matrix<T>& dtheta_block,
+                const Ahead<T>& ahead) const final;
 
  protected:
   const T* gamma(const T* theta) const { return theta; }

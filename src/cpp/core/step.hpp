@@ -67,7 +67,8 @@ class Step {
 
   // What the gradient falls into, and the one of a part.
   const std::vector<GradientBlock>& blocks() const { return blocks_; }
-  void gradient(std::size_t block, std::size_t batch_rows, T* dtheta_block, const Ahead<T>& ahead = {}) {
+  void gradient(std::size_t block, std::size_t batch_rows, const Matrix<T>& dtheta_block,
+                const Ahead<T>& ahead = {}) {
     network_.gradient(blocks_[block], workspace_, batch_rows, dtheta_block, ahead);
   }
 

@@ -17,6 +17,14 @@ constexpr std::size_t parameters_shared = 1u << 16;
 // A look at the clock takes the time of some thousand.
 constexpr double flops_between_looks = 5e5;
 
+// f(where it begins among the parameters, how many, their gradient) for each run of parameters that lie side
+// by side.
+template <class T, class F>
+void each_run(const ParameterBlock& block, const Matrix<T>& gradient, F f) {
+  if (block.lies_together()) return f(block.begin, block.size(), gradient.data);
+  for (std::size_t r = 0; r < block.rows; ++r) f(block.begin + r * block.stride, block.cols, gradient.row(r));
+}
+
 double sum(const std::vector<double>& terms) { return std::accumulate(terms.begin(), terms.end(), 0.0); }
 
 }  // namespace
@@ -47,21 +55,22 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
     sums_of_squares_.resize(blocks.size());
   } else {
     std::size_t largest = 0;
-    for (const GradientBlock& block : blocks) largest = std::max(largest, block.slice.size());
+    for (const GradientBlock& block : blocks) largest = std::max(largest, block.parameters.size());
     gradients_.assign(threads, Buffer<T>(largest));
   }
 }
 
-// What an update reads beside the gradient, from entry `begin` on, where it is worth asking for.
+// What an update reads beside the gradient of a block, where it is worth asking for.
 template <class T>
-Companions<T> Trainer<T>::read_by_update(std::size_t begin, std::size_t team) const {
+Companions<T> Trainer<T>::read_by_update(const ParameterBlock& block, std::size_t team) const {
   Companions<T> companions;
   const std::size_t n = network_.parameters();
   if (team > 1 ? n < parameters_shared : n * arrays_of_update_ * sizeof(T) <= update_bytes_that_stay)
     return companions;
-  companions.add(theta_ + begin);
+  companions.stride = block.stride;
+  companions.add(theta_ + block.begin);
   for (const T* state : state_) {
-    if (state != nullptr) companions.add(state + begin);
+    if (state != nullptr) companions.add(state + block.begin);
   }
   return companions;
 }
@@ -123,30 +132,44 @@ void Trainer<T>::descend(Member member, Team& team, std::size_t batch_rows, doub
                          Upcoming upcoming) {
   const std::size_t n_blocks = step_.blocks().size();
   const bool clips = optimizer_.clip_norm > 0;
-  const auto update_block = [&](std::size_t block, const T* gradient) {
-    const Slice slice = step_.blocks()[block].slice;
-    update<T>(optimizer_, slice.begin, slice.end, size, gradient, state_, theta_);
+  const auto gradient_of = [&](std::size_t block) -> Matrix<T> {
+    const auto& [begin, rows, cols, stride] = step_.blocks()[block].parameters;
+    if (clips) return {dtheta_.data() + begin, rows, cols, stride};
+    return {gradients_[member.index].data(), rows, cols, cols};
+  };
+  const auto update_block = [&](std::size_t block) {
+    each_run(step_.blocks()[block].parameters, gradient_of(block),
+             [&](std::size_t begin, std::size_t n, T* g) {
+               update<T>(optimizer_, begin, begin + n, size, g, state_, theta_);
+             });
   };
   team.blocks.each(member, n_blocks, [&](std::size_t block) {
-    const auto& [layer, slice, weights] = step_.blocks()[block];
-    T* gradient = clips ? dtheta_.data() + slice.begin : gradients_[member.index].data();
-    const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(slice.begin, member.team), &upcoming};
+    const auto& [layer, parameters, weights] = step_.blocks()[block];
+    const Matrix<T> gradient = gradient_of(block);
+    const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(parameters, member.team), &upcoming};
     step_.gradient(block, batch_rows, gradient, ahead);
     if (objective_.penalty > 0) {
-      penalties_[block] = penalise(weights, objective_.penalty * scale, theta_ + slice.begin, gradient);
+      std::size_t left = weights;
+      penalties_[block] = 0;
+      each_run(parameters, gradient, [&](std::size_t begin, std::size_t n, T* g) {
+        n = std::min(n, left);
+        left -= n;
+        penalties_[block] += penalise(n, objective_.penalty * scale, theta_ + begin, g);
+      });
     }
     if (clips) {
-      sums_of_squares_[block] = sum_of_squares(gradient, slice.size());
+      sums_of_squares_[block] = 0;
+      each_run(parameters, gradient, [&](std::size_t, std::size_t n, const T* g) {
+        sums_of_squares_[block] += sum_of_squares(g, n);
+      });
     } else {
-      update_block(block, gradient);
+      update_block(block);
     }
   });
   if (!clips) return;
   team.barrier.wait(member.team);
   size.gradient_scale = clipping_factor(optimizer_.clip_norm, std::sqrt(sum(sums_of_squares_)));
-  team.updates.each(member, n_blocks, [&](std::size_t block) {
-    update_block(block, dtheta_.data() + step_.blocks()[block].slice.begin);
-  });
+  team.updates.each(member, n_blocks, [&](std::size_t block) { update_block(block); });
 }
 
 // Steps until some milliseconds are over, on as many threads as did best of late.

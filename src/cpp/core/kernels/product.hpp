@@ -159,6 +159,8 @@ void product_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const 
   block.A_stride = A.stride;
   block.B_stride = B.stride;
   block.C_stride = C.stride;
+  const bool has_companions = options.ahead != nullptr && options.ahead->companions.count > 0;
+  block.at_stride = has_companions ? options.ahead->companions.stride : C.stride;
   block.chosen = nullptr;
   block.options = &options;
   block.panels = nullptr;
@@ -188,7 +190,7 @@ void product_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const 
       block.terms = terms.size;
       block.init = init == nullptr ? nullptr : init + rows.begin;
       block.C = C.row(rows.begin);
-      block.at = first_col + rows.begin * C.stride;
+      block.at = first_col + rows.begin * block.at_stride;
       product_of_rows<T, p_along_rows>(rows.size, block, C.cols, omits ? &chosen : nullptr, asks_for_C);
     }
   }

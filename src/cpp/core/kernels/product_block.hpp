@@ -55,7 +55,7 @@ struct ProductBlock {
   std::size_t C_stride;
   std::size_t C_cols;  // that are stored: at most as many as the vectors hold
   const ProductOptions<T>* options;
-  std::size_t at;             // where the block begins, counted from C's first entry
+  std::size_t at, at_stride;  // where it begins in what lies beside C, its gate or companions; a row there
   const T* later;             // what is read of A in some time: it is asked for a row further with each term
   const T* next;              // the block of C after this one, if it is to be asked for, and its gate
   Upcoming* upcoming;         // what is asked for beside that; null: nothing
@@ -195,7 +195,7 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
     if (n_companions > 0 || asks || block.next != nullptr || copies) {
       for (std::size_t j = 0; j < rows; ++j) {
         for (std::size_t i = 0; i < n_companions; ++i) {
-          const T* entry = ahead->companions.first_entries[i] + block.at + j * block.C_stride;
+          const T* entry = ahead->companions.first_entries[i] + block.at + j * block.at_stride;
           ask_to_write(entry);
           if constexpr (is_vector<W>) ask_to_write(entry + second);
         }
@@ -252,8 +252,8 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
       W z_second;
 #pragma GCC unroll 16
       for (std::size_t j = first; j < last; ++j) {
-        read(z_first, gate + j * block.C_stride);
-        read(z_second, gate + j * block.C_stride + second);
+        read(z_first, gate + j * block.at_stride);
+        read(z_second, gate + j * block.at_stride + second);
         c[0][j] = z_first > V{} ? c[0][j] : V{};
         if constexpr (is_vector<W>) d[0][j] = z_second > W{} ? d[0][j] : W{};
       }
