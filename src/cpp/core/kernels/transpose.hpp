@@ -88,7 +88,8 @@ __attribute__((noinline)) Vector<T> transpose_strip(const T* const (&a)[lanes<T>
   return zeros;
 }
 
-// Entries begin to end of at most lanes rows. Those that there are not stand for others that are there.
+// Entries begin to end of at most as many rows as there are lanes. In place of a row that there is not the
+// first is read.
 template <class T>
 Vector<T> transpose_strips(const T* (&a)[lanes<T>], std::size_t rows, std::size_t begin, std::size_t end,
                            T* b, std::size_t b_stride, std::size_t stored) {
