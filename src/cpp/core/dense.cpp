@@ -16,12 +16,13 @@ constexpr std::size_t weights_of_one_block = 4096;
 // read it less often.
 constexpr std::size_t bytes_of_large_D = 1u << 19;
 constexpr std::size_t fewest_rows_for_large_D = 56;
-// Where it has so many, and many columns, a block takes some of them: those of D, and the block, stay in the
-// second-level cache while many rows go by. Its parameters lie in short runs, which updates from memory take
-// badly: with a smaller D that is what counts.
+// Where it has so many, and many columns, a block takes some of them, and those below it come next: these
+// columns of D stay in the second-level cache meanwhile, or, too long for that, the block does. Its
+// parameters lie in short runs, which updates from memory take badly: with a smaller D that counts for more.
 constexpr std::size_t bytes_of_wide_D = 1u << 22;
 constexpr std::size_t cols_of_wide_block = 256;
-constexpr std::size_t rows_of_wide_block = 224;
+constexpr std::size_t bytes_of_cols_that_stay = 1u << 19;
+constexpr std::size_t rows_below_D_that_stays = 28, rows_below_D = 224;
 
 // At least twelve, and no smaller blocks of the product at the end.
 std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_once, std::size_t bytes_of_D) {
@@ -32,6 +33,23 @@ std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_on
   const std::size_t most = n_in * n_out > weights_of_one_block ? half : n_in;
   return std::min({n_in, most, std::max(fewest, rows / at_once * at_once)});
 }
+
+// What the block of dW below one reads of Z: the columns of D are there, so that nothing else is waited for.
+template <class T>
+class RowsBelow {
+ public:
+  Upcoming* of(const ConstMatrix<T>& Z, std::size_t row, std::size_t rows, std::size_t samples) {
+    const std::size_t end = std::min(row + 2 * rows, Z.rows);
+    std::size_t count = 0;
+    for (row += rows; row < end; ++row) rows_[count++] = reinterpret_cast<const unsigned char*>(Z.row(row));
+    upcoming_ = {rows_, count, samples * sizeof(T)};
+    return &upcoming_;
+  }
+
+ private:
+  const unsigned char* rows_[rows_below_D_that_stays];
+  Upcoming upcoming_;
+};
 
 // A row of dW of up to so many weights leaves lanes of a vector empty. So does the rest of a longer one after
 // whole vectors. Such columns are dots of rows of Z and D, along the samples.
@@ -233,8 +251,12 @@ void Dense<T>::gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, co
   const std::size_t in_vectors = std::min(n_out_ - in_dots_ - col, block.cols);
   const std::size_t in_dots = block.cols - in_vectors;
   if (in_vectors > 0) {
+    RowsBelow<T> below;
+    Ahead<T> of_block = ahead;
+    if (!block.lies_together() && block.rows <= rows_below_D_that_stays)
+      of_block.upcoming = below.of(Z, row, block.rows, D.cols);
     dense_gradient<T>(Z_rows, occupied.from_feature(row), D_rows.col_range(col, in_vectors),
-                      dW.col_range(0, in_vectors), ahead);
+                      dW.col_range(0, in_vectors), of_block);
   }
   if (in_dots > 0) {
     kernels<T>().dots(Z_rows.col_range(0, D.cols), D.row_range(col + in_vectors, in_dots),
@@ -247,15 +269,17 @@ std::vector<ParameterBlock> Dense<T>::gradient_blocks(std::size_t m) const {
   const std::size_t bytes_of_D = m * n_out_ * sizeof(T), at_once = kernels<T>().product_rows;
   const bool is_wide = bytes_of_D > bytes_of_wide_D && n_out_ >= 2 * cols_of_wide_block;
   const std::size_t parts = is_wide ? n_out_ / cols_of_wide_block : 1;
-  const std::size_t rows = is_wide ? std::min(n_in_, rows_of_wide_block / at_once * at_once)
+  const std::size_t rows_of_wide =
+      m * cols_of_wide_block * sizeof(T) <= bytes_of_cols_that_stay ? rows_below_D_that_stays : rows_below_D;
+  const std::size_t rows = is_wide ? std::min(n_in_, rows_of_wide / at_once * at_once)
                                    : rows_in_block(n_in_, n_out_, at_once, bytes_of_D);
   std::vector<ParameterBlock> blocks;
-  for (std::size_t begin = 0; begin < n_in_; begin += rows) {
-    const bool last = begin + rows >= n_in_;
-    const std::size_t count = last ? n_in_ - begin + bias_ : rows;
-    for (std::size_t part = 0; part < parts; ++part) {
-      const std::size_t col = part * cols_of_wide_block;
-      const std::size_t cols = part + 1 < parts ? cols_of_wide_block : n_out_ - col;
+  for (std::size_t part = 0; part < parts; ++part) {
+    const std::size_t col = part * cols_of_wide_block;
+    const std::size_t cols = part + 1 < parts ? cols_of_wide_block : n_out_ - col;
+    for (std::size_t begin = 0; begin < n_in_; begin += rows) {
+      const bool last = begin + rows >= n_in_;
+      const std::size_t count = last ? n_in_ - begin + bias_ : rows;
       blocks.push_back({begin * n_out_ + col, count, cols, n_out_});
     }
   }
