@@ -120,8 +120,18 @@ def best_turns(figures: Figures) -> str:
     return markdown(["", *peers], rows)
 
 
+def gain_of(several: Figure | None, one: Figure | None) -> str:
+    """One core's time over several's: of turns between each other, where there were such, else of another run."""
+    if several is None or several.median is None:
+        return time_of(several)
+    gain = several.gain
+    if gain is None and one is not None and one.median is not None:
+        gain = one.median / several.median
+    return time_of(several) + ("" if gain is None else f", {gain:.2f}×")
+
+
 def scaling(figures: Figures) -> str:
-    """What further cores give: each peer's time on one over its time on several."""
+    """What further cores give."""
     cores = sorted({n for _, n in figures if n > 1})
     names = [w.name for w in TRAINING if any((w.name, n) in figures for n in cores)]
     if not names:
@@ -130,11 +140,7 @@ def scaling(figures: Figures) -> str:
     for n in cores:
         peers = peers_in(figures, names, n)
         for name in [name for name in names if (name, n) in figures]:
-            row = []
-            for peer in peers:
-                one, several = (figures.get((name, k), {}).get(peer) for k in (1, n))
-                known = one is not None and several is not None and one.median is not None and several.median
-                row.append(f"{time_of(several)}, {one.median / several.median:.2f}×" if known else time_of(several))
+            row = [gain_of(*(figures.get((name, k), {}).get(peer) for k in (n, 1))) for peer in peers]
             rows.append([f"{name}, {n} cores", *row, ratio_of(figures[name, n])])
     return markdown(["", *peers, "to the best peer"], rows)
 

@@ -39,7 +39,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("workloads", nargs="*", default=list(GROUPS), help=f"names or groups: {', '.join(GROUPS)}; default: all")
     add("--peers", help="separated by commas; default: all that are installed and, of many workloads, can be best")
-    add("--cores", type=int, default=1, help="the process and its peers keep to so many; default: 1")
+    add("--cores", type=int, default=1, help="of each peer; between its turns on several are turns on one; default: 1")
     add("--processes", type=int, default=1, help="of each peer, one after another; default: 1")
     add("--turns", type=int, default=7, help="of each peer in each process; default: 7")
     add("--seconds", type=float, default=5.0, help="for a workload's turns, of which three are taken in any case")
@@ -84,8 +84,8 @@ def kept(path: Path, figures: list[Figure]) -> list[results.Run]:
 def main(argv: list[str] | None = None) -> int:
     arguments = options(argv)
     settings = Settings(
-        cores=arguments.cores, turns=arguments.turns, processes=arguments.processes, share=arguments.share,
-        seconds=arguments.seconds, patience=arguments.patience,
+        cores=arguments.cores, beside_one=True, turns=arguments.turns, processes=arguments.processes,
+        share=arguments.share, seconds=arguments.seconds, patience=arguments.patience,
     )  # fmt: skip
     measure = None if arguments.no_peak else peak.measure
     say = partial(print, "  ", file=sys.stderr, flush=True)

@@ -225,6 +225,19 @@ def test_medians_are_one_a_process():
     assert figure.turns == 6
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(available_cores()) < 2, reason="needs affinity and two cores"
+)
+def test_turns_on_several_cores_come_between_turns_on_one(planted):
+    w, settings = Training("t", "test", (4, 3), 4, "sgd"), dataclasses.replace(TINY, beside_one=True, processes=3)
+    (figure,) = Race([planted("peer_on_cores")], dataclasses.replace(settings, cores=2)).run(w)
+    assert (figure.status, len(figure.one_core)) == (TIMED, 3), figure.reason
+    gains = [one / several for one, several in zip(figure.one_core, figure.medians, strict=True)]
+    assert figure.gain == sorted(gains)[1]
+    (alone,) = Race([planted("peer_on_cores")], settings).run(w)
+    assert (alone.status, alone.one_core, alone.gain) == (TIMED, [], None), alone.reason
+
+
 def test_the_peak_is_the_best_that_was_measured():
     speeds = iter([3e9, 5e9])
     (figure,) = Race([PEERS["NumPy"]], TINY, measure_peak=lambda cores: next(speeds)).run(
@@ -296,8 +309,8 @@ def test_runs_survive_json():
     assert content["runs"][0]["versions"].keys() >= {"Python", "NumPy", OURS, "JAX"}
     entry = content["runs"][0]["figures"][0]
     assert entry.keys() == {
-        "workload", "peer", "cores", "status", "reason", "difference", "limit", "medians", "best", "turns", "memory",
-        "flops", "peak", "median", "share_of_peak",
+        "workload", "peer", "cores", "status", "reason", "difference", "limit", "medians", "one_core", "best", "turns",
+        "memory", "flops", "peak", "median", "share_of_peak", "gain",
     }  # fmt: skip
     assert (entry["median"], entry["medians"], entry["share_of_peak"]) == (3e-6, [2e-6, 4e-6, 3e-6], pytest.approx(0.1))
     assert content["runs"][0]["figures"][2]["difference"] is None

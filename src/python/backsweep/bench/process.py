@@ -10,7 +10,7 @@ import tempfile
 import time
 from typing import Any
 
-from backsweep.bench.machine import environment
+from backsweep.bench.machine import environment, on_cores
 from backsweep.bench.peers import Peer
 
 
@@ -81,7 +81,10 @@ class PeerProcess:
 
 
 class PeerProcesses:
-    """A process for each peer, started when it is first asked for; all end with the `with` block."""
+    """A process for each peer, with so many threads on as many cores, started when it is first asked for.
+
+    All end with the `with` block.
+    """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -96,9 +99,11 @@ class PeerProcesses:
 
     def of(self, peer: Peer) -> PeerProcess:
         if peer.name not in self._running:
-            self._running[peer.name] = PeerProcess(self.threads)
+            with on_cores(self.threads):  # which it inherits
+                self._running[peer.name] = PeerProcess(self.threads)
         return self._running[peer.name]
 
     def end(self, name: str) -> None:
-        """End the process of a peer that has failed."""
-        self._running.pop(name).close()
+        """End the process of a peer that has failed, if it was started."""
+        if name in self._running:
+            self._running.pop(name).close()

@@ -6,6 +6,7 @@ on all alike.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -34,7 +35,8 @@ class Figure:
     """What came of one peer on one workload.
 
     `medians` holds one median for each process, in seconds of a step or a call; `memory` is the peak in MiB of a
-    process that took the data and warmed up.
+    process that took the data and warmed up. `one_core` holds the medians of turns on one core that came between those
+    on several: what a machine does meanwhile falls on both alike.
     """
 
     workload: str
@@ -45,6 +47,7 @@ class Figure:
     difference: float | None = None  # from the reference, as a share of the way it has gone
     limit: float | None = None
     medians: list[float] = field(default_factory=list)
+    one_core: list[float] = field(default_factory=list)
     best: float | None = None
     turns: int = 0
     memory: float | None = None
@@ -59,9 +62,15 @@ class Figure:
     def share_of_peak(self) -> float | None:
         return None if self.median is None or self.peak is None else self.flops / self.median / self.peak
 
+    @property
+    def gain(self) -> float | None:
+        """How many times as fast as on one core: the median of the processes."""
+        pairs = list(zip(self.one_core, self.medians, strict=True)) if self.one_core else []
+        return statistics.median(one / several for one, several in pairs) if pairs else None
+
     def fail(self, status: str, reason: str) -> None:
         """Whatever has been timed of it counts no more."""
-        self.status, self.reason, self.medians, self.best = status, reason, [], None
+        self.status, self.reason, self.medians, self.one_core, self.best = status, reason, [], [], None
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class Settings:
     """How a race is run."""
 
     cores: int = 1
+    beside_one: bool = False  # a turn on one core comes before each on several
     turns: int = 7  # of each peer, in each process
     processes: int = 1  # of each peer, one after another
     share: float = 1.0  # of the steps of a turn
@@ -117,8 +127,8 @@ class Race:
         figures = self._figures(w)
         with on_cores(self.settings.cores):
             for _ in range(self.settings.processes):
-                with PeerProcesses(self.settings.cores) as processes:
-                    self._heat(w, figures, processes)
+                with self._teams() as teams:
+                    self._heat(w, figures, teams)
         return figures
 
     def run_all(self, workloads: Sequence[AnyWorkload]) -> Iterator[list[Figure]]:
@@ -126,10 +136,10 @@ class Race:
 
         The figures' `memory` is None, for what a process holds of one workload shows in the next.
         """
-        with on_cores(self.settings.cores), PeerProcesses(self.settings.cores) as processes:
+        with on_cores(self.settings.cores), self._teams() as teams:
             for w in workloads:
                 figures = self._figures(w)
-                self._heat(w, figures, processes)
+                self._heat(w, figures, teams)
                 for figure in figures:
                     figure.memory = None
                 yield figures
@@ -137,19 +147,26 @@ class Race:
     def _figures(self, w: AnyWorkload) -> list[Figure]:
         return [Figure(w.name, p.name, self.settings.cores, flops=w.flops) for p in self.peers if w.kind in p.kinds]
 
-    def _heat(self, w: AnyWorkload, figures: list[Figure], processes: PeerProcesses) -> None:
+    @contextlib.contextmanager
+    def _teams(self) -> Iterator[list[PeerProcesses]]:
+        """Those that take turns: on one core where that is asked for, then on all."""
+        alone = [1] if self.settings.beside_one and self.settings.cores > 1 else []
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(PeerProcesses(n)) for n in (*alone, self.settings.cores)]
+
+    def _heat(self, w: AnyWorkload, figures: list[Figure], teams: list[PeerProcesses]) -> None:
         """Check all peers, and let those that agree take turns."""
         peers = {peer.name: peer for peer in self.peers}
         with tempfile.TemporaryDirectory() as folder:
             for figure in _timed(figures):
                 self.say(f"{w.name}: {figure.peer} starts and is checked")
                 try:
-                    self._prepare(w, peers[figure.peer], figure, processes, Path(folder))
+                    for processes in teams:
+                        self._prepare(w, peers[figure.peer], figure, processes, Path(folder))
                 except PeerError as error:
-                    figure.fail(FAILED, str(error))
-                    processes.end(figure.peer)
+                    _fail(figure, error, teams)
         peaks = [self.measure_peak(self.settings.cores)] if self.measure_peak else []
-        self._take_turns(w, figures, processes)
+        self._take_turns(w, figures, teams)
         peaks += [self.measure_peak(self.settings.cores)] if self.measure_peak else []
         for figure in figures:
             figure.peak = max([*peaks, figure.peak or 0.0]) if peaks else None
@@ -157,7 +174,7 @@ class Race:
     def _prepare(self, w: AnyWorkload, peer: Peer, figure: Figure, processes: PeerProcesses, folder: Path) -> None:
         """Warm the peer up, and see whether it agrees with the reference."""
         process, patience = processes.of(peer), self.settings.patience
-        arguments = {"workload": dataclasses.asdict(w), "threads": self.settings.cores}
+        arguments = {"workload": dataclasses.asdict(w), "threads": processes.threads}
         process.ask("start", patience, module=peer.module, **arguments)
         figure.memory = process.ask("load", patience, share=self.settings.share)["memory"]
         for optimizer in agreement.checks(w):
@@ -179,9 +196,9 @@ class Race:
                 self.say(f"{w.name}: {peer.name} is wrong: it {figure.reason}")
                 return
 
-    def _take_turns(self, w: AnyWorkload, figures: list[Figure], processes: PeerProcesses) -> None:
+    def _take_turns(self, w: AnyWorkload, figures: list[Figure], teams: list[PeerProcesses]) -> None:
         peers = {peer.name: peer for peer in self.peers}
-        times: dict[str, list[float]] = {figure.peer: [] for figure in figures}
+        times: dict[str, list[list[float]]] = {figure.peer: [] for figure in figures}
         began = time.monotonic()
         turns = self.settings.turns * w.turns
         for turn in range(turns):
@@ -190,16 +207,25 @@ class Race:
             self.say(f"{w.name}: turn {turn + 1} of {turns}")
             for figure in _timed(figures):
                 try:
-                    answer = processes.of(peers[figure.peer]).ask("turn", self.settings.patience, number=turn + 1)
-                    times[figure.peer].append(answer["seconds"])
+                    asked = [
+                        processes.of(peers[figure.peer]).ask("turn", self.settings.patience, number=turn + 1)
+                        for processes in teams
+                    ]
+                    times[figure.peer].append([answer["seconds"] for answer in asked])
                 except PeerError as error:
-                    figure.fail(FAILED, str(error))
-                    processes.end(figure.peer)
+                    _fail(figure, error, teams)
         for figure in _timed(figures):
-            seconds = times[figure.peer]
+            *alone, seconds = zip(*times[figure.peer], strict=True)
             figure.medians.append(statistics.median(seconds))
+            figure.one_core += [statistics.median(of_one) for of_one in alone]
             figure.best = min([*seconds, figure.best or math.inf])
             figure.turns += len(seconds)
+
+
+def _fail(figure: Figure, error: PeerError, teams: list[PeerProcesses]) -> None:
+    figure.fail(FAILED, str(error))
+    for processes in teams:
+        processes.end(figure.peer)
 
 
 def _judge(processes: PeerProcesses, optimizer: str | None, results: str, arguments: dict[str, Any]) -> None:

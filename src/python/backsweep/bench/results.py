@@ -19,7 +19,7 @@ from backsweep.bench.peers import OURS, PEERS
 from backsweep.bench.race import Figure
 
 SCHEMA = 1
-DERIVED = ("median", "share_of_peak")  # written for whoever reads the file, computed from the others
+DERIVED = ("median", "share_of_peak", "gain")  # written for whoever reads the file, computed from the others
 
 
 @dataclass
