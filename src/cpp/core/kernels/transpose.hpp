@@ -133,16 +133,18 @@ bool transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matri
   Vector<T> zeros{};
   for (std::size_t i = 0; i < rows; i += n) {
     const std::size_t height = rows - i < n ? rows - i : n;
-    const std::size_t in_blocks = height == n ? cols / n * n : 0;
-    for (std::size_t j = 0; j < in_blocks; j += n) {
-      for (std::size_t c = j + n; c < cols && c < j + 2 * n; ++c) ask_to_write(B.row(c) + i);
-      const auto read = [a = A + i, j](std::size_t r) { return load(a[r] + j); };
-      zeros += transpose_block<T>(read, B.row(j) + i, B.stride);
-    }
-    if (in_blocks == cols) continue;
     const T* a[n];
     for (std::size_t r = 0; r < height; ++r) a[r] = A[i + r];
-    zeros += transpose_strips(a, height, in_blocks, cols, B.row(in_blocks) + i, B.stride, n);
+    for (std::size_t j = 0; j < cols; j += n) {
+      const std::size_t end = cols - j < n ? cols : j + n;
+      for (std::size_t c = end; c < cols && c < end + n; ++c) ask_to_write(B.row(c) + i);
+      if (height == n && end == j + n) {
+        const auto read = [a = A + i, j](std::size_t r) { return load(a[r] + j); };
+        zeros += transpose_block<T>(read, B.row(j) + i, B.stride);
+      } else {
+        zeros += transpose_strips(a, height, j, end, B.row(j) + i, B.stride, n);
+      }
+    }
   }
   return !any_lane(zeros != zeros);
 }
