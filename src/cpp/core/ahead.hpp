@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 
-#include "core/matrix.hpp"
 #include "core/sizes.hpp"
 
 namespace backsweep {
@@ -47,10 +46,8 @@ struct Upcoming {
   static Upcoming scattered(const unsigned char* const* rows, std::size_t count, std::size_t bytes) {
     return {rows, nullptr, 0, count, bytes};
   }
-  template <class T>
-  static Upcoming of(const ConstMatrix<T>& M) {
-    const auto* row = reinterpret_cast<const unsigned char*>(M.data);
-    return {nullptr, row, M.stride * sizeof(T), M.rows, M.cols * sizeof(T)};
+  static Upcoming evenly(const void* row, std::size_t stride, std::size_t count, std::size_t bytes) {
+    return {nullptr, static_cast<const unsigned char*>(row), stride, count, bytes};
   }
 
   void ask(std::size_t lines) {

@@ -235,9 +235,8 @@ void Dense<T>::gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, co
   const std::size_t in_dots = block.cols - in_vectors;
   if (in_vectors > 0) {
     // Where the columns of D stay, what the block below reads of Z is all that is waited for.
-    const std::size_t end = row + block.rows;
-    Upcoming below =
-        Upcoming::of<T>(Z.row_range(end, std::min(block.rows, Z.rows - end)).col_range(0, D.cols));
+    const std::size_t end = row + block.rows, count = std::min(block.rows, Z.rows - end);
+    Upcoming below = Upcoming::evenly(Z.row(end), Z.stride * sizeof(T), count, D.cols * sizeof(T));
     Ahead<T> of_block = ahead;
     if (!block.lies_together() && block.rows <= rows_below_D_that_stays) of_block.upcoming = &below;
     dense_gradient<T>(Z_rows, occupied.from_feature(row), D_rows.col_range(col, in_vectors),

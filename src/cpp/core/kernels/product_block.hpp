@@ -35,7 +35,7 @@ constexpr std::size_t last_terms = rows >= 10 && std::is_same_v<V, W> && std::is
 constexpr std::size_t rows_at_once = 4;
 
 // One line of what comes later is asked for in the time of so many terms.
-constexpr std::size_t terms_a_line = 2;
+constexpr std::size_t terms_a_line = 3;
 // And the vectors of B so many terms before: the processor does not foresee rows that lie far apart.
 constexpr std::size_t terms_ahead_of_B = 10;
 
