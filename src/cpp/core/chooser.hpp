@@ -19,6 +19,9 @@ class TeamChooser {
   // Members for the next stretch of work.
   std::size_t next() const { return sizes_[next_].members; }
 
+  // Whether they are to be compared with those that did best so far: it may take as long as it shows.
+  bool is_trial() const { return next_ != current_; }
+
   // What the stretch that next() was for took, and how many steps it had.
   void report(double seconds, std::size_t steps);
 

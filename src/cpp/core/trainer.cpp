@@ -177,8 +177,8 @@ template <class T>
 Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
                                  std::size_t n_steps, std::uint64_t done_before, Draws draws,
                                  EpochSums& epoch_sums) {
-  constexpr std::chrono::milliseconds stretch_time(3);
-  const auto end = Clock::now() + stretch_time;
+  constexpr std::chrono::milliseconds stretch_time(3), trial_time(1);
+  const auto end = Clock::now() + (chooser_.is_trial() ? trial_time : stretch_time);
   double flops = 0;  // since the clock was looked at
 
   Progress progress;  // this and the sums are written by member 0 alone
