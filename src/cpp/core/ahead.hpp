@@ -33,34 +33,23 @@ struct Companions {
   void add(const T* first_entry) { first_entries[count++] = first_entry; }
 };
 
-// Rows that will be read later and lie where the processor does not foresee it: it is asked for some of
-// their lines with each block of a matrix, few enough at a time that no block waits for them.
+// Rows that will be read later and lie where the processor does not foresee it: it is asked for some of their
+// lines with each block of a matrix, few enough at a time that no block waits for them.
 struct Upcoming {
-  const unsigned char* const* rows = nullptr;  // where they begin; null: at `row` and every `stride` bytes
-  const unsigned char* row = nullptr;
-  std::size_t stride = 0;
+  const unsigned char* const* rows = nullptr;
   std::size_t count = 0;
   std::size_t bytes = 0;  // of a row
   std::size_t at = 0;     // in the first of the rows that are left
 
-  static Upcoming scattered(const unsigned char* const* rows, std::size_t count, std::size_t bytes) {
-    return {rows, nullptr, 0, count, bytes};
-  }
-  static Upcoming evenly(const void* row, std::size_t stride, std::size_t count, std::size_t bytes) {
-    return {nullptr, static_cast<const unsigned char*>(row), stride, count, bytes};
-  }
-
   void ask(std::size_t lines) {
     for (; lines > 0 && count > 0; --lines) {
-      ask_for((rows != nullptr ? *rows : row) + at);
+      ask_for(*rows + at);
       at += cache_line;
-      if (at < bytes) continue;
-      at = 0;
-      --count;
-      if (rows != nullptr)
+      if (at >= bytes) {
+        at = 0;
         ++rows;
-      else
-        row += stride;
+        --count;
+      }
     }
   }
 };

@@ -34,6 +34,23 @@ std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_on
   return std::min({n_in, most, std::max(fewest, rows / at_once * at_once)});
 }
 
+// What the block of dW below one reads of Z: the columns of D are there, so that nothing else is waited for.
+template <class T>
+class RowsBelow {
+ public:
+  Upcoming* of(const ConstMatrix<T>& Z, std::size_t row, std::size_t rows, std::size_t samples) {
+    const std::size_t end = std::min(row + 2 * rows, Z.rows);
+    std::size_t count = 0;
+    for (row += rows; row < end; ++row) rows_[count++] = reinterpret_cast<const unsigned char*>(Z.row(row));
+    upcoming_ = {rows_, count, samples * sizeof(T)};
+    return &upcoming_;
+  }
+
+ private:
+  const unsigned char* rows_[rows_below_D_that_stays];
+  Upcoming upcoming_;
+};
+
 // A row of dW of up to so many weights leaves lanes of a vector empty. So does the rest of a longer one after
 // whole vectors. Such columns are dots of rows of Z and D, along the samples.
 constexpr std::size_t widest_thin = 10;
@@ -234,11 +251,10 @@ void Dense<T>::gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, co
   const std::size_t in_vectors = std::min(n_out_ - in_dots_ - col, block.cols);
   const std::size_t in_dots = block.cols - in_vectors;
   if (in_vectors > 0) {
-    // Where the columns of D stay, what the block below reads of Z is all that is waited for.
-    const std::size_t end = row + block.rows, count = std::min(block.rows, Z.rows - end);
-    Upcoming below = Upcoming::evenly(Z.row(end), Z.stride * sizeof(T), count, D.cols * sizeof(T));
+    RowsBelow<T> below;
     Ahead<T> of_block = ahead;
-    if (!block.lies_together() && block.rows <= rows_below_D_that_stays) of_block.upcoming = &below;
+    if (!block.lies_together() && block.rows <= rows_below_D_that_stays)
+      of_block.upcoming = below.of(Z, row, block.rows, D.cols);
     dense_gradient<T>(Z_rows, occupied.from_feature(row), D_rows.col_range(col, in_vectors),
                       dW.col_range(0, in_vectors), of_block);
   }

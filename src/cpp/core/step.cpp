@@ -263,7 +263,7 @@ Upcoming Step<T>::upcoming(RowSelection batch, std::size_t member, std::size_t t
   if (upcoming_.empty() || batch.order == nullptr) return {};
   const unsigned char** rows = upcoming_.data() + begin;
   find_rows(data_.X, batch.range(begin, end - begin), rows);
-  return Upcoming::scattered(rows, end - begin, bytes_of_row(data_.X));
+  return {rows, end - begin, bytes_of_row(data_.X)};
 }
 
 template <class T>

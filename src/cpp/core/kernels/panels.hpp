@@ -41,7 +41,7 @@ class RowPanels {
     }
     const Share after = n + 1 < blocks_.count() ? blocks_[n + 1] : Share{0, 0};
     for (std::size_t j = 0; j < after.size; ++j) next_[j] = address(after.begin + j);
-    upcoming_ = Upcoming::scattered(next_, after.size, terms_.size * sizeof(T));
+    upcoming_ = {next_, after.size, terms_.size * sizeof(T)};
     return entries_;
   }
 
