@@ -68,13 +68,13 @@ constexpr std::size_t features_at_a_time = 96;
 // The rows of some units, of a matrix that there may not be.
 template <class T>
 Matrix<T> units(const Matrix<T>& M, Slice units) {
-  return M ? M.row_range(units.begin, units.size()) : M;
+  return M ? M.row_range(units.begin, units.size()) : Matrix<T>{};
 }
 
 // Some samples' columns, likewise.
 template <class T>
 Matrix<T> columns(const Matrix<T>& M, Slice samples) {
-  return M ? M.col_range(samples.begin, samples.size()) : M;
+  return M ? M.col_range(samples.begin, samples.size()) : Matrix<T>{};
 }
 
 // Of as many inputs and outputs a product of few samples takes less time than one that leaves most of a
@@ -89,7 +89,7 @@ constexpr std::size_t outputs_of_wide = 256;
 template <class T>
 void dense_forward(Activation sigma, const ConstMatrix<T>& Z, const Occupied& occupied,
                    const ConstMatrix<T>& W, const T* b, const Matrix<T>& A, const Matrix<T>& Z_next) {
-  const Matrix<T> sum = A ? A : Z_next;  // in place where σ' does not need A
+  const Matrix<T>& sum = A ? A : Z_next;  // in place where σ' does not need A
   ProductOptions<T> options;
   options.relu = sigma == Activation::relu && !A;  // while it is in registers
   options.terms = occupied;
@@ -251,12 +251,15 @@ void Dense<T>::gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, co
   const std::size_t in_vectors = std::min(n_out_ - in_dots_ - col, block.cols);
   const std::size_t in_dots = block.cols - in_vectors;
   if (in_vectors > 0) {
-    RowsBelow<T> below;
-    Ahead<T> of_block = ahead;
-    if (!block.lies_together() && block.rows <= rows_below_D_that_stays)
-      of_block.upcoming = below.of(Z, row, block.rows, D.cols);
-    dense_gradient<T>(Z_rows, occupied.from_feature(row), D_rows.col_range(col, in_vectors),
-                      dW.col_range(0, in_vectors), of_block);
+    const auto product = [&](const Ahead<T>& of_block) {
+      dense_gradient<T>(Z_rows, occupied.from_feature(row), D_rows.col_range(col, in_vectors),
+                        dW.col_range(0, in_vectors), of_block);
+    };
+    if (block.lies_together() || block.rows > rows_below_D_that_stays) {
+      product(ahead);
+    } else {
+      product({ahead.companions, RowsBelow<T>().of(Z, row, block.rows, D.cols)});
+    }
   }
   if (in_dots > 0) {
     kernels<T>().dots(Z_rows.col_range(0, D.cols), D.row_range(col + in_vectors, in_dots),

@@ -127,7 +127,7 @@ inline const unsigned char* row_address(const Source& X, std::size_t row) {
 }
 
 // Index of a selected row, or nothing where it lies outside the source.
-inline std::optional<std::size_t> selected_row(const Source& X, RowSelection rows, std::size_t i) {
+inline std::optional<std::size_t> selected_row(const Source& X, const RowSelection& rows, std::size_t i) {
   const std::size_t position = rows.begin + i;
   const std::size_t row = rows.order == nullptr ? position : static_cast<std::size_t>(rows.order[position]);
   if (row >= X.rows) return std::nullopt;  // a negative index has become a huge one

@@ -25,7 +25,7 @@ std::int64_t label(E value) {
 
 }  // namespace
 
-bool gather_labels(const Source& y, RowSelection rows, std::size_t classes, std::int64_t* labels) {
+bool gather_labels(const Source& y, const RowSelection& rows, std::size_t classes, std::int64_t* labels) {
   return dispatch(y, [&](auto element, auto swapped) {
     using E = decltype(element);
     bool valid = true;

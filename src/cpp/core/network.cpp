@@ -159,7 +159,7 @@ LossSums Network<T>::loss(Workspace<T>& ws, std::size_t begin, std::size_t count
   const Matrix<T> G = ws.G[depth()].view();
   Targets<T> y = targets(ws, begin, count);
   y.loss_cap = loss_cap;
-  return loss_and_gradient<T>(loss_, Z, y, scale, G ? G.col_range(begin, count) : G);
+  return loss_and_gradient<T>(loss_, Z, y, scale, G ? G.col_range(begin, count) : Matrix<T>{});
 }
 
 template <class T>

@@ -113,7 +113,7 @@ bool holds(const Source& X) {
 }
 
 template <class T>
-bool row_addresses(const Source& X, RowSelection rows, const T** addresses) {
+bool row_addresses(const Source& X, const RowSelection& rows, const T** addresses) {
   bool inside = true;
   for (std::size_t i = 0; i < rows.count; ++i) {
     const auto row = selected_row(X, rows, i);
@@ -128,14 +128,14 @@ std::size_t bytes_of_row(const Source& X) {
   return close ? X.cols * static_cast<std::size_t>(X.col_stride) : 0;
 }
 
-void find_rows(const Source& X, RowSelection rows, const unsigned char** addresses) {
+void find_rows(const Source& X, const RowSelection& rows, const unsigned char** addresses) {
   for (std::size_t i = 0; i < rows.count; ++i) {
     addresses[i] = row_address(X, selected_row(X, rows, i).value_or(0));
   }
 }
 
 template <class T>
-bool gather(const Source& X, RowSelection rows, const Standardisation& standardisation,
+bool gather(const Source& X, const RowSelection& rows, const Standardisation& standardisation,
             const Matrix<T>& out) {
   return dispatch(X, [&](auto element, auto swapped) {
     using E = decltype(element);
@@ -188,8 +188,8 @@ std::optional<Position> find_nonfinite(const Source& X, std::size_t n_threads) {
 #define BACKSWEEP_INSTANTIATE(T)                                                                  \
   template T from_half<T>(Half);                                                                  \
   template bool holds<T>(const Source&);                                                          \
-  template bool row_addresses<T>(const Source&, RowSelection, const T**);                         \
-  template bool gather<T>(const Source&, RowSelection, const Standardisation&, const Matrix<T>&); \
+  template bool row_addresses<T>(const Source&, const RowSelection&, const T**);                         \
+  template bool gather<T>(const Source&, const RowSelection&, const Standardisation&, const Matrix<T>&); \
   template std::optional<Position> find_nonfinite<T>(const Source&, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

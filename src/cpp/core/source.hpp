@@ -25,18 +25,18 @@ bool holds(const Source& X);
 
 // Where the selected rows of an X that holds T begin. False if a row lies outside X (another is then named).
 template <class T>
-bool row_addresses(const Source& X, RowSelection rows, const T** addresses);
+bool row_addresses(const Source& X, const RowSelection& rows, const T** addresses);
 
 // From its first entry to its last; 0 where they lie far apart, or the other way round.
 std::size_t bytes_of_row(const Source& X);
 
 // Where the selected rows begin, of any element type.
-void find_rows(const Source& X, RowSelection rows, const unsigned char** addresses);
+void find_rows(const Source& X, const RowSelection& rows, const unsigned char** addresses);
 
 // out = the selected rows of X, converted to T and standardised. False if a row lies outside X (it is then
 // read as zeros): the caller reports it once the threads have joined.
 template <class T>
-bool gather(const Source& X, RowSelection rows, const Standardisation& standardisation, const Matrix<T>& out);
+bool gather(const Source& X, const RowSelection& rows, const Standardisation& standardisation, const Matrix<T>& out);
 
 // Of a few entries: `find_nonfinite` and `transpose_rows` look at many.
 template <class T>

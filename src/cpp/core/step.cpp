@@ -56,7 +56,7 @@ Step<T>::Step(const Network<T>& network, const T* theta, const Data<T>& data, st
 }
 
 template <class T>
-double Step<T>::weight_sum(RowSelection rows) const {
+double Step<T>::weight_sum(const RowSelection& rows) const {
   if (!data_.weights) return static_cast<double>(rows.count);
   constexpr std::size_t chunk = 64;
   T weights[chunk];
@@ -74,7 +74,7 @@ double Step<T>::weight_sum(RowSelection rows) const {
 // or is not finite: that is seen here, where it costs nothing, for all that training and prediction read.
 // What is converted goes by way of the same few rows, a tile's or a piece's own.
 template <class T>
-bool Step<T>::gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
+bool Step<T>::gather_features(const Source& source, const RowSelection& rows, const Standardisation& standardisation,
                               std::size_t by_way_of, const Matrix<T>& out) {
   if (source.cols == 1) {
     const Matrix<T> column{out.data, rows.count, 1, 1};
@@ -101,14 +101,14 @@ bool Step<T>::gather_features(const Source& source, RowSelection rows, const Sta
 
 // Into the workspace, from its sample `at` on.
 template <class T>
-void Step<T>::gather_rows(RowSelection rows, std::size_t at) {
+void Step<T>::gather_rows(const RowSelection& rows, std::size_t at) {
   Workspace<T>& ws = workspace_;
   check(gather_features(data_.X, rows, data_.standardisation, at, ws.Z[0].columns(at, rows.count)));
   gather_targets(rows, at);
 }
 
 template <class T>
-void Step<T>::gather_targets(RowSelection rows, std::size_t at) {
+void Step<T>::gather_targets(const RowSelection& rows, std::size_t at) {
   Workspace<T>& ws = workspace_;
   if (data_.labels) {
     check(gather_labels(data_.y, rows, network_.n_out(), ws.labels.data() + at));
@@ -135,7 +135,7 @@ std::size_t Step<T>::gather_pieces(std::size_t batch_rows, std::size_t team) con
 }
 
 template <class T>
-void Step<T>::gather_piece(std::size_t task, std::size_t team, RowSelection batch) {
+void Step<T>::gather_piece(std::size_t task, std::size_t team, const RowSelection& batch) {
   const std::size_t n = pieces_of_features(batch.count, team), k = task % n, at = task / n * widest_vector;
   const RowSelection rows = batch.range(at, std::min(widest_vector, batch.count - at));
   if (k == 0 && data_.y) gather_targets(rows, at);
@@ -146,7 +146,7 @@ void Step<T>::gather_piece(std::size_t task, std::size_t team, RowSelection batc
 }
 
 template <class T>
-void Step<T>::forward_rows(RowSelection rows, const T* buffers, const Matrix<T>& out) {
+void Step<T>::forward_rows(const RowSelection& rows, const T* buffers, const Matrix<T>& out) {
   Workspace<T>& ws = workspace_;
   check(gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count)));
   network_.look(ws, 0, rows.count);
@@ -155,7 +155,7 @@ void Step<T>::forward_rows(RowSelection rows, const T* buffers, const Matrix<T>&
 }
 
 template <class T>
-void Step<T>::forward_rows(RowSelection rows, const T* buffers, const Matrix<T>& out, Member member,
+void Step<T>::forward_rows(const RowSelection& rows, const T* buffers, const Matrix<T>& out, Member member,
                            PhasedTasks& phases, std::size_t& phase) {
   Workspace<T>& ws = workspace_;
   const std::size_t m = rows.count, team = member.team;
@@ -174,7 +174,7 @@ void Step<T>::forward_rows(RowSelection rows, const T* buffers, const Matrix<T>&
 }
 
 template <class T>
-void Step<T>::predict(RowSelection rows, const T* buffers) {
+void Step<T>::predict(const RowSelection& rows, const T* buffers) {
   gather_rows(rows, 0);
   network_.look(workspace_, 0, rows.count);
   network_.forward(theta_, workspace_, rows.count, prediction_pass(buffers));
@@ -209,7 +209,7 @@ std::size_t Step<T>::tasks(Phase phase, std::size_t batch_rows, std::size_t team
 }
 
 template <class T>
-void Step<T>::perform(Phase phase, std::size_t task, std::size_t team, RowSelection batch, double scale,
+void Step<T>::perform(Phase phase, std::size_t task, std::size_t team, const RowSelection& batch, double scale,
                       const Pass<T>& pass) {
   using Work = Phase::Work;
   Workspace<T>& ws = workspace_;
@@ -239,7 +239,7 @@ void Step<T>::perform(Phase phase, std::size_t task, std::size_t team, RowSelect
 }
 
 template <class T>
-void Step<T>::sweep(std::size_t index, const Run& run, RowSelection batch, double scale,
+void Step<T>::sweep(std::size_t index, const Run& run, const RowSelection& batch, double scale,
                     const Pass<T>& pass) {
   Workspace<T>& ws = workspace_;
   const std::size_t m = batch.count;
@@ -258,7 +258,7 @@ void Step<T>::sweep(std::size_t index, const Run& run, RowSelection batch, doubl
 }
 
 template <class T>
-Upcoming Step<T>::upcoming(RowSelection batch, std::size_t member, std::size_t team) {
+Upcoming Step<T>::upcoming(const RowSelection& batch, std::size_t member, std::size_t team) {
   const std::size_t begin = batch.count * member / team, end = batch.count * (member + 1) / team;
   if (upcoming_.empty() || batch.order == nullptr) return {};
   const unsigned char** rows = upcoming_.data() + begin;

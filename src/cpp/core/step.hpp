@@ -30,18 +30,18 @@ class Step {
        typename Network<T>::Purpose purpose, bool with_dX = false);
 
   // Σw over a selection of rows, in their order.
-  double weight_sum(RowSelection rows) const;
+  double weight_sum(const RowSelection& rows) const;
 
   // Gathers rows and what is said of them, and sweeps them forward in a prediction pass. Then the sums of the
   // loss of some of these samples.
-  void predict(RowSelection rows, const T* buffers);
+  void predict(const RowSelection& rows, const T* buffers);
   LossSums loss(Slice samples, double scale = 0);
 
   // Gathers rows, sweeps them forward in a prediction pass, and puts Z[L] into the rows of out.
-  void forward_rows(RowSelection rows, const T* buffers, const Matrix<T>& out);
+  void forward_rows(const RowSelection& rows, const T* buffers, const Matrix<T>& out);
 
   // The same, to be called by every member of a team: it shares each layer. `phase` counts on.
-  void forward_rows(RowSelection rows, const T* buffers, const Matrix<T>& out, Member member,
+  void forward_rows(const RowSelection& rows, const T* buffers, const Matrix<T>& out, Member member,
                     PhasedTasks& phases, std::size_t& phase);
 
   // Both sweeps over a batch fall into phases, one after another, and a phase into tasks, which may be done
@@ -51,7 +51,7 @@ class Step {
     return team > 1 && network_.shares_layers(batch_rows, team) ? by_layers_ : by_tiles_;
   }
   std::size_t tasks(Phase phase, std::size_t batch_rows, std::size_t team) const;
-  void perform(Phase phase, std::size_t task, std::size_t team, RowSelection batch, double scale,
+  void perform(Phase phase, std::size_t task, std::size_t team, const RowSelection& batch, double scale,
                const Pass<T>& pass);
 
   // Takes the batch's statistics into the buffers.
@@ -73,7 +73,7 @@ class Step {
   }
 
   // A member's share of the rows of X that a batch will gather.
-  Upcoming upcoming(RowSelection batch, std::size_t member, std::size_t team);
+  Upcoming upcoming(const RowSelection& batch, std::size_t member, std::size_t team);
 
   Workspace<T>& workspace() { return workspace_; }
 
@@ -84,16 +84,16 @@ class Step {
     return training_ ? network_.segment(index) : network_.all_layers();
   }
 
-  void sweep(std::size_t index, const Run& run, RowSelection batch, double scale, const Pass<T>& pass);
+  void sweep(std::size_t index, const Run& run, const RowSelection& batch, double scale, const Pass<T>& pass);
   void check(bool valid) {
     if (!valid) input_valid_.store(false, std::memory_order_relaxed);
   }
-  void gather_rows(RowSelection rows, std::size_t at);
-  void gather_targets(RowSelection rows, std::size_t at);
+  void gather_rows(const RowSelection& rows, std::size_t at);
+  void gather_targets(const RowSelection& rows, std::size_t at);
   std::size_t pieces_of_features(std::size_t batch_rows, std::size_t team) const;
   std::size_t gather_pieces(std::size_t batch_rows, std::size_t team) const;
-  void gather_piece(std::size_t task, std::size_t team, RowSelection batch);
-  bool gather_features(const Source& source, RowSelection rows, const Standardisation& standardisation,
+  void gather_piece(std::size_t task, std::size_t team, const RowSelection& batch);
+  bool gather_features(const Source& source, const RowSelection& rows, const Standardisation& standardisation,
                        std::size_t by_way_of, const Matrix<T>& out);
 
   const Network<T>& network_;

@@ -116,7 +116,7 @@ Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const dou
 
 // The two sweeps over a batch.
 template <class T>
-void Trainer<T>::sweep(Member member, Team& team, RowSelection rows, double scale, const Pass<T>& pass) {
+void Trainer<T>::sweep(Member member, Team& team, const RowSelection& rows, double scale, const Pass<T>& pass) {
   std::size_t n = 0;
   for (const Phase phase : step_.phases(rows.count, member.team)) {
     team.sweeps.each(member, n++, step_.tasks(phase, rows.count, member.team), [&](std::size_t task) {
@@ -129,7 +129,7 @@ void Trainer<T>::sweep(Member member, Team& team, RowSelection rows, double scal
 // all of them followed by all updates.
 template <class T>
 void Trainer<T>::descend(Member member, Team& team, std::size_t batch_rows, double scale, StepSize size,
-                         Upcoming upcoming) {
+                         Upcoming& upcoming) {
   const std::size_t n_blocks = step_.blocks().size();
   const bool clips = optimizer_.clip_norm > 0;
   const auto gradient_of = [&](std::size_t block) -> Matrix<T> {

@@ -73,9 +73,9 @@ class Trainer {
 
   // The parts of a step, to be called by every member. Those of a batch's rows that are read next are asked
   // for meanwhile.
-  void sweep(Member member, Team& team, RowSelection rows, double scale, const Pass<T>& pass);
+  void sweep(Member member, Team& team, const RowSelection& rows, double scale, const Pass<T>& pass);
   void descend(Member member, Team& team, std::size_t batch_rows, double scale, StepSize size,
-               Upcoming upcoming);
+               Upcoming& upcoming);
 
   Progress run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
                        std::size_t n_steps, std::uint64_t done_before, Draws draws, EpochSums& sums);

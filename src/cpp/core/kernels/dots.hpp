@@ -83,7 +83,7 @@ void dots_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const Mat
 }
 
 template <class T>
-void dots(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> C) {
+inline __attribute__((always_inline)) void dots(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> C) {
   const Shares blocks(B.rows, most_dot_cols);
   for (std::size_t n = 0; n < blocks.count(); ++n) {
     const Share cols = blocks[n];

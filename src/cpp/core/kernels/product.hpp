@@ -197,7 +197,7 @@ void product_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const 
 }
 
 template <class T, bool p_along_rows>
-void product(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C,
+inline __attribute__((always_inline)) void product(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C,
              const ProductOptions<T>& options) {
   constexpr std::size_t cols_at_a_time = vectors_at_a_time * lanes<T>, cols_of_block = 2 * lanes<T>;
   std::size_t cols = 0;

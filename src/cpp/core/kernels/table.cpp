@@ -18,7 +18,7 @@ namespace backsweep {
 namespace {
 
 template <class T>
-void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C,
+inline __attribute__((always_inline)) void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C,
                     const ProductOptions<T>& options) {
   if (p_along_rows) {
     product<T, true>(A, B, init, C, options);
@@ -29,7 +29,8 @@ void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, con
 
 // A kernel as the table has it. Matrices come by reference: of one by value a copy would be passed on, with
 // wide loads that must wait for the narrow stores of who has just made it. The kernel itself takes them by
-// value, lest it read them again whenever it has stored something.
+// value, lest it read them again whenever it has stored something: those that small networks wait for are
+// inlined here, so that no copy is passed on either.
 template <auto kernel>
 struct Entry;
 

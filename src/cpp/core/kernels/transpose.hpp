@@ -104,7 +104,7 @@ Vector<T> transpose_strips(const T* (&a)[lanes<T>], std::size_t rows, std::size_
 }
 
 template <class T>
-void transpose(ConstMatrix<T> A, Matrix<T> B) {
+inline __attribute__((always_inline)) void transpose(ConstMatrix<T> A, Matrix<T> B) {
   constexpr std::size_t n = lanes<T>;
   for (std::size_t i = 0; i < A.rows; i += n) {
     const std::size_t rows = A.rows - i < n ? A.rows - i : n;
@@ -128,13 +128,17 @@ void transpose(ConstMatrix<T> A, Matrix<T> B) {
 // vectors: beyond the last column they get 0. Where a team shares B, another core has read what is written
 // here: it is told a block ahead.
 template <class T>
-bool transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B) {
+inline __attribute__((always_inline)) bool transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B) {
   constexpr std::size_t n = lanes<T>;
   Vector<T> zeros{};
   for (std::size_t i = 0; i < rows; i += n) {
     const std::size_t height = rows - i < n ? rows - i : n;
     const T* a[n];
-    for (std::size_t r = 0; r < height; ++r) a[r] = A[i + r];
+    if (height == n) {
+      std::memcpy(a, A + i, sizeof(a));
+    } else {
+      for (std::size_t r = 0; r < height; ++r) a[r] = A[i + r];
+    }
     for (std::size_t j = 0; j < cols; j += n) {
       const std::size_t end = cols - j < n ? cols : j + n;
       for (std::size_t c = end; c < cols && c < end + n; ++c) ask_to_write(B.row(c) + i);
