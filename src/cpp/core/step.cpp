@@ -263,6 +263,9 @@ Upcoming Step<T>::upcoming(const RowSelection& batch, std::size_t member, std::s
   if (upcoming_.empty() || batch.order == nullptr) return {};
   const unsigned char** rows = upcoming_.data() + begin;
   find_rows(data_.X, batch.range(begin, end - begin), rows);
+  // The order is read a batch at a time, too rarely for the processor to foresee: that of the batch after it.
+  const std::int64_t* after = batch.order + batch.begin + batch.count;
+  for (std::size_t i = begin; i < end; i += cache_line / sizeof(*after)) ask_for(after + i);
   return {rows, end - begin, bytes_of_row(data_.X)};
 }
 

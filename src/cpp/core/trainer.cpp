@@ -204,8 +204,9 @@ Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, c
       if (!finite || !valid) break;
       if (leads) step_.remember(rows.count, buffers_);
 
-      Upcoming upcoming;
-      if (s + 1 < n_steps) upcoming = step_.upcoming(batch(order, first, s + 1), member.index, member.team);
+      Upcoming upcoming = s + 1 < n_steps
+                              ? step_.upcoming(batch(order, first, s + 1), member.index, member.team)
+                              : Upcoming{};
       descend(member, team, rows.count, scale, step_size(optimizer_, done_before + s, learning_rates[s]),
               upcoming);
 

@@ -57,12 +57,13 @@ class Backend:
         known_name(name, BACKENDS, "backend")
         self.name = name
         self.dtype = dtype
+        self._suffix = dtype.name  # of the core's functions; NumPy takes microseconds to make it
 
     def network(self, layers: tuple[LayerShape, ...], loss: str) -> BackendNetwork:
         specs = [astuple(layer) for layer in layers]
         network: BackendNetwork
         if self.name == "core":
-            network = getattr(_core, f"Network_{self.dtype.name}")(specs, loss)
+            network = getattr(_core, f"Network_{self._suffix}")(specs, loss)
         else:
             from backsweep.reference.network import Network
 
@@ -73,7 +74,7 @@ class Backend:
         """The arguments are those of the reference's `Trainer`, by name."""
         trainer: BackendTrainer
         if self.name == "core":
-            trainer = getattr(_core, f"Trainer_{self.dtype.name}")(network, **arguments)
+            trainer = getattr(_core, f"Trainer_{self._suffix}")(network, **arguments)
         else:
             from backsweep.reference.network import Trainer
 

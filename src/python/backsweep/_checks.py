@@ -85,7 +85,7 @@ def real_array(value: object, name: str, instead: str = "") -> Array:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array of numbers, got {type(value).__name__}: {error}") from None
-    if array.dtype == object:
+    if array.dtype.kind == "O":
         array = _of_objects(value, array, name)
     if array.dtype.kind not in "biuf":
         named = instead if array.ndim and array.dtype.kind in "OSTU" else ""

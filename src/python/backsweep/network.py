@@ -245,7 +245,7 @@ class Network:
     def _is_finite(self, threads: int = 1) -> bool:
         """Whether all that it has learned is."""
         vectors = self.theta, self.buffers
-        return all(_checks.first_nonfinite(vector, self.dtype, threads) is None for vector in vectors)
+        return all(_checks.first_nonfinite(vector, self.dtype, threads) is None for vector in vectors if vector.size)
 
     def _check_parameters(self, threads: int = 1) -> None:
         if not self._is_finite(threads):

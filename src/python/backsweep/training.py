@@ -66,7 +66,8 @@ class Epochs:
         self.optimizer = optimizer
         self.counted = optimizer._steps
         # All that steps change, and how it was before the epoch.
-        self.vectors = [network.theta, network.buffers, network._draws, *state, self.counted]
+        vectors = network.theta, network.buffers, network._draws, *state, self.counted
+        self.vectors = [vector for vector in vectors if vector.size]
         self.saved = [np.empty_like(vector) for vector in self.vectors]
         self.check_data = check_data
         self.put_back = put_back  # undoes what an epoch begins with, before its first step
@@ -99,7 +100,8 @@ class Epochs:
         if callable(self.optimizer.learning_rate):
             rates = np.array([self.optimizer.rate(done + j) for j in range(count)], dtype=np.float64)
         else:
-            rates = np.full(count, self.optimizer.rate(done), dtype=np.float64)
+            rates = np.empty(count, dtype=np.float64)
+            rates.fill(self.optimizer.rate(done))
         try:
             return self.trainer.run(rows, first, rates, self.counted, sums, SECONDS_BETWEEN_LOOKS)
         except ValueError:
@@ -208,7 +210,6 @@ def fit(
         network._check_data(data, threads)
 
     history = History()
-    orders = network._rng.bit_generator.state
     before = optimizer._state, optimizer._network
     state = optimizer.bind(network)
 

@@ -83,7 +83,7 @@ void dots_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const Mat
 }
 
 template <class T>
-inline __attribute__((always_inline)) void dots(ConstMatrix<T> A, ConstMatrix<T> B, Matrix<T> C) {
+void dots(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const Matrix<T>& C) {
   const Shares blocks(B.rows, most_dot_cols);
   for (std::size_t n = 0; n < blocks.count(); ++n) {
     const Share cols = blocks[n];

@@ -115,7 +115,8 @@ void softmax_of_columns(ConstMatrix<T> Z, Matrix<T> S) {
 
 // ℓ = log Σ exp(z) - z_y, G = S - I_y: the notes' pair.
 template <class T>
-LossSums softmax_cross_entropy_with_labels(ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
+LossSums softmax_cross_entropy_with_labels(const ConstMatrix<T>& Z, const Targets<T>& y, double scale,
+                                           const Matrix<T>& G) {
   TileSums<T> sums;
   for (std::size_t c = 0; c < Z.cols; c += lanes<T>) {
     const std::size_t samples = Z.cols - c < lanes<T> ? Z.cols - c : lanes<T>;
@@ -251,7 +252,8 @@ LossSums mean_over_outputs(ConstMatrix<T> Z, const Targets<T>& y, double scale, 
 }
 
 template <class T>
-LossSums loss_of_columns(Loss loss, ConstMatrix<T> Z, const Targets<T>& y, double scale, Matrix<T> G) {
+LossSums loss_of_columns(Loss loss, const ConstMatrix<T>& Z, const Targets<T>& y, double scale,
+                         const Matrix<T>& G) {
   switch (loss) {
     case Loss::softmax_cross_entropy:
       return y.labels != nullptr ? softmax_cross_entropy_with_labels<T>(Z, y, scale, G)
