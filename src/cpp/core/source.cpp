@@ -185,9 +185,9 @@ std::optional<Position> find_nonfinite(const Source& X, std::size_t n_threads) {
   });
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                  \
-  template T from_half<T>(Half);                                                                  \
-  template bool holds<T>(const Source&);                                                          \
+#define BACKSWEEP_INSTANTIATE(T)                                                                         \
+  template T from_half<T>(Half);                                                                         \
+  template bool holds<T>(const Source&);                                                                 \
   template bool row_addresses<T>(const Source&, const RowSelection&, const T**);                         \
   template bool gather<T>(const Source&, const RowSelection&, const Standardisation&, const Matrix<T>&); \
   template std::optional<Position> find_nonfinite<T>(const Source&, std::size_t);

@@ -36,7 +36,8 @@ void find_rows(const Source& X, const RowSelection& rows, const unsigned char** 
 // out = the selected rows of X, converted to T and standardised. False if a row lies outside X (it is then
 // read as zeros): the caller reports it once the threads have joined.
 template <class T>
-bool gather(const Source& X, const RowSelection& rows, const Standardisation& standardisation, const Matrix<T>& out);
+bool gather(const Source& X, const RowSelection& rows, const Standardisation& standardisation,
+            const Matrix<T>& out);
 
 // Of a few entries: `find_nonfinite` and `transpose_rows` look at many.
 template <class T>

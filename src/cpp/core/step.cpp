@@ -74,8 +74,9 @@ double Step<T>::weight_sum(const RowSelection& rows) const {
 // or is not finite: that is seen here, where it costs nothing, for all that training and prediction read.
 // What is converted goes by way of the same few rows, a tile's or a piece's own.
 template <class T>
-bool Step<T>::gather_features(const Source& source, const RowSelection& rows, const Standardisation& standardisation,
-                              std::size_t by_way_of, const Matrix<T>& out) {
+bool Step<T>::gather_features(const Source& source, const RowSelection& rows,
+                              const Standardisation& standardisation, std::size_t by_way_of,
+                              const Matrix<T>& out) {
   if (source.cols == 1) {
     const Matrix<T> column{out.data, rows.count, 1, 1};
     return gather<T>(source, rows, standardisation, column) && all_finite<T>(column);
@@ -209,8 +210,8 @@ std::size_t Step<T>::tasks(Phase phase, std::size_t batch_rows, std::size_t team
 }
 
 template <class T>
-void Step<T>::perform(Phase phase, std::size_t task, std::size_t team, const RowSelection& batch, double scale,
-                      const Pass<T>& pass) {
+void Step<T>::perform(Phase phase, std::size_t task, std::size_t team, const RowSelection& batch,
+                      double scale, const Pass<T>& pass) {
   using Work = Phase::Work;
   Workspace<T>& ws = workspace_;
   const std::size_t m = batch.count, last = network_.depth() - 1;

@@ -14,8 +14,8 @@ namespace {
 constexpr std::size_t update_bytes_that_stay = 1u << 20;
 constexpr std::size_t parameters_shared = 1u << 16;
 
-// A look at the clock takes the time of some thousand.
-constexpr double flops_between_looks = 5e5;
+// A look at the clock takes the time of some thousand, and more where the system must be asked.
+constexpr double flops_between_looks = 5e6;
 
 // f(where it begins among the parameters, how many, their gradient) for each run of parameters that lie side
 // by side.
@@ -116,7 +116,8 @@ Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const dou
 
 // The two sweeps over a batch.
 template <class T>
-void Trainer<T>::sweep(Member member, Team& team, const RowSelection& rows, double scale, const Pass<T>& pass) {
+void Trainer<T>::sweep(Member member, Team& team, const RowSelection& rows, double scale,
+                       const Pass<T>& pass) {
   std::size_t n = 0;
   for (const Phase phase : step_.phases(rows.count, member.team)) {
     team.sweeps.each(member, n++, step_.tasks(phase, rows.count, member.team), [&](std::size_t task) {

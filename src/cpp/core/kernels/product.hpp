@@ -197,8 +197,8 @@ void product_of_columns(const ConstMatrix<T>& A, const ConstMatrix<T>& B, const 
 }
 
 template <class T, bool p_along_rows>
-inline __attribute__((always_inline)) void product(ConstMatrix<T> A, ConstMatrix<T> B, const T* init, Matrix<T> C,
-             const ProductOptions<T>& options) {
+inline __attribute__((always_inline)) void product(ConstMatrix<T> A, ConstMatrix<T> B, const T* init,
+                                                   Matrix<T> C, const ProductOptions<T>& options) {
   constexpr std::size_t cols_at_a_time = vectors_at_a_time * lanes<T>, cols_of_block = 2 * lanes<T>;
   std::size_t cols = 0;
   for (std::size_t col = 0; col < C.cols; col += cols) {

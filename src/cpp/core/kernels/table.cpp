@@ -18,8 +18,9 @@ namespace backsweep {
 namespace {
 
 template <class T>
-inline __attribute__((always_inline)) void product_either(bool p_along_rows, Matrix<const T> A, Matrix<const T> B, const T* init, Matrix<T> C,
-                    const ProductOptions<T>& options) {
+inline __attribute__((always_inline)) void product_either(bool p_along_rows, Matrix<const T> A,
+                                                          Matrix<const T> B, const T* init, Matrix<T> C,
+                                                          const ProductOptions<T>& options) {
   if (p_along_rows) {
     product<T, true>(A, B, init, C, options);
   } else {

@@ -128,7 +128,8 @@ inline __attribute__((always_inline)) void transpose(ConstMatrix<T> A, Matrix<T>
 // vectors: beyond the last column they get 0. Where a team shares B, another core has read what is written
 // here: it is told a block ahead.
 template <class T>
-inline __attribute__((always_inline)) bool transpose_rows(const T* const* A, std::size_t rows, std::size_t cols, Matrix<T> B) {
+inline __attribute__((always_inline)) bool transpose_rows(const T* const* A, std::size_t rows,
+                                                          std::size_t cols, Matrix<T> B) {
   constexpr std::size_t n = lanes<T>;
   Vector<T> zeros{};
   for (std::size_t i = 0; i < rows; i += n) {
