@@ -162,7 +162,8 @@ class Race:
                 self.say(f"{w.name}: {figure.peer} starts and is checked")
                 try:
                     for processes in teams:
-                        self._prepare(w, peers[figure.peer], figure, processes, Path(folder))
+                        if figure.status == TIMED:
+                            self._prepare(w, peers[figure.peer], figure, processes, Path(folder))
                 except PeerError as error:
                     _fail(figure, error, teams)
         peaks = [self.measure_peak(self.settings.cores)] if self.measure_peak else []
