@@ -255,11 +255,8 @@ void Dense<T>::gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, co
       dense_gradient<T>(Z_rows, occupied.from_feature(row), D_rows.col_range(col, in_vectors),
                         dW.col_range(0, in_vectors), of_block);
     };
-    if (block.lies_together() || block.rows > rows_below_D_that_stays) {
-      product(ahead);
-    } else {
-      product({ahead.companions, RowsBelow<T>().of(Z, row, block.rows, D.cols)});
-    }
+    const bool is_wide = !block.lies_together() && block.rows <= rows_below_D_that_stays;
+    is_wide ? product({ahead.companions, RowsBelow<T>().of(Z, row, block.rows, D.cols)}) : product(ahead);
   }
   if (in_dots > 0) {
     kernels<T>().dots(Z_rows.col_range(0, D.cols), D.row_range(col + in_vectors, in_dots),
