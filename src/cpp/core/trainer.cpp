@@ -13,6 +13,9 @@ namespace {
 // other cores hold lines of them: there it is worth asking from as many parameters on.
 constexpr std::size_t update_bytes_that_stay = 1u << 20;
 constexpr std::size_t parameters_shared = 1u << 16;
+// Of fewer samples a product is over before anything has come: it would wait, and the update reads what lies
+// side by side as fast by itself.
+constexpr std::size_t samples_worth_asking = 16;
 
 // A look at the clock takes the time of some thousand, and more where the system must be asked.
 constexpr double flops_between_looks = 5e6;
@@ -62,9 +65,11 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
 
 // What an update reads beside the gradient of a block, where it is worth asking for.
 template <class T>
-Companions<T> Trainer<T>::read_by_update(const ParameterBlock& block, std::size_t team) const {
+Companions<T> Trainer<T>::read_by_update(const ParameterBlock& block, std::size_t batch_rows,
+                                         std::size_t team) const {
   Companions<T> companions;
   const std::size_t n = network_.parameters();
+  if (batch_rows < samples_worth_asking) return companions;
   if (team > 1 ? n < parameters_shared : n * arrays_of_update_ * sizeof(T) <= update_bytes_that_stay)
     return companions;
   companions.stride = block.stride;
@@ -147,7 +152,8 @@ void Trainer<T>::descend(Member member, Team& team, std::size_t batch_rows, doub
   team.blocks.each(member, n_blocks, [&](std::size_t block) {
     const auto& [layer, parameters, weights] = step_.blocks()[block];
     const Matrix<T> gradient = gradient_of(block);
-    const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(parameters, member.team), &upcoming};
+    const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(parameters, batch_rows, member.team),
+                         &upcoming};
     step_.gradient(block, batch_rows, gradient, ahead);
     if (objective_.penalty > 0) {
       std::size_t left = weights;

@@ -69,7 +69,7 @@ class Trainer {
   };
 
   RowSelection batch(const std::int64_t* order, std::size_t first, std::size_t s) const;
-  Companions<T> read_by_update(const ParameterBlock& block, std::size_t team) const;
+  Companions<T> read_by_update(const ParameterBlock& block, std::size_t batch_rows, std::size_t team) const;
 
   // The parts of a step, to be called by every member. Those of a batch's rows that are read next are asked
   // for meanwhile.
