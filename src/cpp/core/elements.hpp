@@ -48,8 +48,8 @@ struct Source {
   }
 };
 
-// Which rows of a source: count of them from position begin, through a permutation where there is one. It goes
-// by reference, as a Matrix does.
+// Which rows of a source: count of them from position begin, through a permutation where there is one. It
+// goes by reference, as a Matrix does.
 struct RowSelection {
   const std::int64_t* order = nullptr;
   std::size_t begin = 0;
