@@ -65,12 +65,13 @@ LEVELS = [
     ["batch_norm", "dense", "dropout", "layer_norm"],
     ["workspace", "layers"],
     ["network", "functional"],
-    ["phases"],
+    ["narrow_network", "phases"],
     ["step"],
     ["trainer", "inference"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-SECOND = {"network_parts": "network"}  # files that share a header with the one of its name
+# Files that share a header with the one of its name.
+SECOND = {"network_parts": "network", "step_apart": "step", "trainer_apart": "trainer"}
 TABLE = "kernels/kernels"  # what the rest of the core knows of the kernels: functions, without their code
 OPTIONS = "kernels/product_options"  # and what it can ask of one
 

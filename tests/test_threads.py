@@ -61,6 +61,64 @@ def test_any_number_of_threads_of_which_there_are_more_than_tiles(rows, dtype):
         assert_same_bits(trained(n), expected)
 
 
+# One hidden layer, steps enough that its units are shared out, and a last batch of 29 rows that are too few for it.
+SHALLOW = Problem((37, 110, 5), 90 * 70 + 29, "relu")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "problem",
+    [
+        SHALLOW,
+        SHALLOW.but(activation="gelu", bias=False, weighted=True),
+        SHALLOW.but(widths=(130, 100, 3), activation="tanh", loss="mean_squared_error", standardised=True),
+        SHALLOW.but(widths=(5, 208, 40), activation="sigmoid"),
+        SHALLOW.but(widths=(200, 300, 20)),
+    ],
+    ids=lambda problem: "-".join(map(str, problem.widths)) + " weighted" * problem.weighted,
+)
+@pytest.mark.parametrize("stored", ["as it is", "float64", "float32", "mostly zeros"])
+def test_any_number_of_threads_that_share_the_hidden_units(problem, dtype, stored):
+    problem = problem.but(dtype=dtype)
+    X, *others = problem.data()
+    if stored == "mostly zeros":
+        X[:, ::3] = X[40:, 1::3] = 0
+    elif stored != "as it is":
+        X = X.astype(stored)
+
+    def trained(n_threads, batch_size, opt):
+        network = problem.network("core")
+        history = network.fit(
+            X, *others[:1], sample_weight=others[1], epochs=2, batch_size=batch_size, optimizer=opt,
+            n_threads=n_threads, progress=False,
+        )  # fmt: skip
+        return [np.array(history.loss), network.theta]
+
+    for batch_size, opt in ((90, bs.Adam), (69, lambda: bs.SGD(1e-2, momentum=0.9)), (64, lambda: bs.SGD(1e-3))):
+        expected = trained(1, batch_size, opt())
+        for n in (2, 3, None):
+            assert_same_bits(trained(n, batch_size, opt()), expected)
+
+
+def test_threads_that_share_the_hidden_units_stop_together():
+    """A step whose loss is not finite is not taken: parameters are those before it, wherever they were."""
+
+    def stopped(n_threads):
+        network = SHALLOW.network("core")
+        with pytest.raises(FloatingPointError) as raised:
+            network.fit(
+                *SHALLOW.data()[:2], epochs=2, batch_size=90, n_threads=n_threads, progress=False, shuffle=False,
+                optimizer=bs.SGD(lambda step: 1e-2 if step < 100 else 1e35),
+            )  # fmt: skip
+        return str(raised.value), network.theta
+
+    message, theta = stopped(1)
+    for n in (2, 3):
+        other, at_the_end = stopped(n)
+        assert other == message
+        np.testing.assert_array_equal(at_the_end, theta)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "layers",

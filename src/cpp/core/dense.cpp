@@ -108,6 +108,7 @@ template <class T>
 void dense_gradient(const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D_rows,
                     const Matrix<T>& dW, const Ahead<T>& ahead) {
   ProductOptions<T> options;
+  options.in_order = true;  // however the parameters fall into blocks
   options.ahead = &ahead;
   if (!occupied) return kernels<T>().product(true, Z, D_rows, nullptr, dW, options);
   // The rows of dW whose feature some sample has, side by side; then each goes to its place, the last first,
@@ -278,8 +279,7 @@ std::vector<ParameterBlock> Dense<T>::gradient_blocks(std::size_t m) const {
     const std::size_t col = part * cols_of_wide_block;
     const std::size_t cols = part + 1 < parts ? cols_of_wide_block : n_out_ - col;
     for (std::size_t begin = 0; begin < n_in_; begin += rows) {
-      const bool last = begin + rows >= n_in_;
-      const std::size_t count = last ? n_in_ - begin + bias_ : rows;
+      const std::size_t count = begin + rows >= n_in_ ? n_in_ - begin + bias_ : rows;
       blocks.push_back({begin * n_out_ + col, count, cols, n_out_});
     }
   }

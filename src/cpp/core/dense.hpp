@@ -57,6 +57,9 @@ class Dense final : public Layer<T>, public ByUnits<T> {
                      const Matrix<T>& D_rows, const Pass<T>& pass) const override;
   void backward_inputs(Slice inputs, const T* theta, const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows,
                        const Matrix<T>& G, const Pass<T>& pass) const override;
+  std::unique_ptr<Layer<T>> narrower(std::size_t n_in, std::size_t n_out, bool with_bias) const override {
+    return std::make_unique<Dense>(n_in, n_out, sigma_, bias_ && with_bias);
+  }
 
   std::vector<ParameterBlock> gradient_blocks(std::size_t m) const override;
   void gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, const Occupied& occupied,

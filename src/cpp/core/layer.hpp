@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "core/kernels/product_options.hpp"
@@ -32,6 +33,14 @@ struct ParameterBlock {
   std::size_t size() const { return rows * cols; }
   bool lies_together() const { return cols == stride; }
 };
+
+// f(where it begins among the parameters, how many, their gradient) for each run of parameters that lie side
+// by side.
+template <class T, class F>
+void each_run(const ParameterBlock& block, const Matrix<T>& gradient, const F& f) {
+  if (block.lies_together()) return f(block.begin, block.size(), gradient.data);
+  for (std::size_t r = 0; r < block.rows; ++r) f(block.begin + r * block.stride, block.cols, gradient.row(r));
+}
 
 template <class T>
 class WholeBatch;
@@ -125,6 +134,9 @@ class ByUnits {
   virtual void backward_inputs(Slice inputs, const T* theta, const ConstMatrix<T>& D,
                                const ConstMatrix<T>& D_rows, const Matrix<T>& G,
                                const Pass<T>& pass) const = 0;
+
+  // A layer of its kind with fewer inputs or outputs.
+  virtual std::unique_ptr<Layer<T>> narrower(std::size_t n_in, std::size_t n_out, bool with_bias) const = 0;
 };
 
 // What a layer does in a training pass besides, where a sample's output depends on the others of its batch:

@@ -41,6 +41,8 @@ class Network {
   std::size_t parameters() const { return offsets_.back(); }
   std::size_t buffers() const { return buffer_offsets_.back(); }
   Loss loss() const { return loss_; }
+  const Layer<T>& layer(std::size_t i) const { return *layers_[i]; }
+  std::size_t parameters_before(std::size_t i) const { return offsets_[i]; }
 
   // Multiplications and additions for one sample: forward, both sweeps, and a whole training step.
   double forward_flops() const { return forward_flops_; }
@@ -99,6 +101,12 @@ class Network {
              bool gated_above = false) const;
   Part all_outputs(std::size_t i, Slice samples) const { return {{0, layers_[i]->n_out()}, samples}; }
 
+  // Whether layer i leaves D of the one below it in place of G.
+  bool gates(std::size_t i) const { return i > 0 && layers_[i]->gates_below() && layers_[i - 1]->is_gate(); }
+
+  // A pass as layer i sees it.
+  Pass<T> in_layer(std::size_t i, Slice samples, const Pass<T>& pass, const Occupied& occupied = {}) const;
+
   // Whether a team is through with both sweeps sooner if it shares each layer than if it shares the tiles.
   bool shares_layers(std::size_t m, std::size_t team) const;
 
@@ -151,14 +159,11 @@ class Network {
   const WholeBatch<T>& whole_batch(std::size_t index) const {
     return *layers_[whole_batch_[index]]->whole_batch();
   }
-  Pass<T> in_layer(std::size_t i, Slice samples, const Pass<T>& pass, const Occupied& occupied = {}) const;
   std::size_t tiles_in_run(std::size_t m, std::size_t team) const;
   void forward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass) const;
   void forward(std::size_t i, const T* theta, Workspace<T>& ws, const Part& part, const Pass<T>& pass) const;
   void backward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass,
                 bool gated_above) const;
-  // Whether layer i leaves D of the one below it in place of G.
-  bool gates(std::size_t i) const { return i > 0 && layers_[i]->gates_below() && layers_[i - 1]->is_gate(); }
   std::size_t parts_of_units(std::size_t i, std::size_t units, std::size_t m, std::size_t of_samples,
                              std::size_t team) const;
   std::size_t parts_of_samples(std::size_t i, std::size_t m) const;

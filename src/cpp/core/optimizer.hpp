@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "core/ahead.hpp"
+
 namespace backsweep {
 
 enum class OptimizerKind { sgd, adam, adamw, rmsprop };
@@ -61,6 +63,21 @@ double penalise(std::size_t n, double decay, const T* theta, T* dtheta);
 // Σ x², in double.
 template <class T>
 double sum_of_squares(const T* x, std::size_t n);
+
+// What an update reads beside the gradient of a block, which begins so far into the arrays. Of more bytes in
+// all it has left the second-level cache since the step before.
+inline constexpr std::size_t update_bytes_that_stay = 1u << 20;
+template <class T>
+Companions<T> read_by_update(std::size_t begin, std::size_t stride, const T* theta,
+                             const OptimizerState<T>& state) {
+  Companions<T> companions;
+  companions.stride = stride;
+  companions.add(theta + begin);
+  for (const T* array : state) {
+    if (array != nullptr) companions.add(array + begin);
+  }
+  return companions;
+}
 
 // The factor that brings a gradient of the given norm down to clip_norm, as torch.nn.utils.clip_grad_norm_.
 double clipping_factor(double clip_norm, double norm);

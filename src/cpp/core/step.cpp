@@ -72,19 +72,17 @@ double Step<T>::weight_sum(const RowSelection& rows) const {
 // Rows of the source become columns of `out`, a vector of samples at a time: straight from where they are, or
 // by way of converted rows. One feature is a row of `out` as it comes. False if a row lies outside the source
 // or is not finite: that is seen here, where it costs nothing, for all that training and prediction read.
-// What is converted goes by way of the same few rows, a tile's or a piece's own.
+// What is converted goes by way of the same few rows, a tile's, a piece's or a member's own.
 template <class T>
 bool Step<T>::gather_features(const Source& source, const RowSelection& rows,
-                              const Standardisation& standardisation, std::size_t by_way_of,
+                              const Standardisation& standardisation, const Matrix<T>& by_way_of,
                               const Matrix<T>& out) {
   if (source.cols == 1) {
     const Matrix<T> column{out.data, rows.count, 1, 1};
     return gather<T>(source, rows, standardisation, column) && all_finite<T>(column);
   }
   const bool direct = is_direct<T>(source, standardisation);
-  const Matrix<T> samples =
-      direct ? Matrix<T>{}
-             : workspace_.gathered.view().row_range(by_way_of, widest_vector).col_range(0, source.cols);
+  const Matrix<T> samples = direct ? Matrix<T>{} : by_way_of.col_range(0, source.cols);
   bool valid = true;
   for (std::size_t i = 0; i < rows.count; i += widest_vector) {
     const std::size_t n = std::min(widest_vector, rows.count - i);
@@ -104,7 +102,7 @@ bool Step<T>::gather_features(const Source& source, const RowSelection& rows,
 template <class T>
 void Step<T>::gather_rows(const RowSelection& rows, std::size_t at) {
   Workspace<T>& ws = workspace_;
-  check(gather_features(data_.X, rows, data_.standardisation, at, ws.Z[0].columns(at, rows.count)));
+  check(gather_features(data_.X, rows, data_.standardisation, gathered(at), ws.Z[0].columns(at, rows.count)));
   gather_targets(rows, at);
 }
 
@@ -114,7 +112,7 @@ void Step<T>::gather_targets(const RowSelection& rows, std::size_t at) {
   if (data_.labels) {
     check(gather_labels(data_.y, rows, network_.n_out(), ws.labels.data() + at));
   } else {
-    check(gather_features(data_.y, rows, {}, at, ws.values.columns(at, rows.count)));
+    check(gather_features(data_.y, rows, {}, gathered(at), ws.values.columns(at, rows.count)));
   }
   if (data_.weights) {
     check(gather<T>(data_.weights, rows, {}, {ws.weights.view().row(0) + at, rows.count, 1, 1}));
@@ -141,15 +139,16 @@ void Step<T>::gather_piece(std::size_t task, std::size_t team, const RowSelectio
   const RowSelection rows = batch.range(at, std::min(widest_vector, batch.count - at));
   if (k == 0 && data_.y) gather_targets(rows, at);
   const Matrix<T> Z = workspace_.Z[0].columns(at, rows.count);
-  if (n == 1) return check(gather_features(data_.X, rows, data_.standardisation, at, Z));
+  if (n == 1) return check(gather_features(data_.X, rows, data_.standardisation, gathered(at), Z));
   const std::size_t begin = Z.rows * k / n, count = Z.rows * (k + 1) / n - begin;
-  check(gather_features(data_.X.col_range(begin, count), rows, {}, at, Z.row_range(begin, count)));
+  check(gather_features(data_.X.col_range(begin, count), rows, {}, Matrix<T>{}, Z.row_range(begin, count)));
 }
 
 template <class T>
 void Step<T>::forward_rows(const RowSelection& rows, const T* buffers, const Matrix<T>& out) {
   Workspace<T>& ws = workspace_;
-  check(gather_features(data_.X, rows, data_.standardisation, 0, ws.Z.front().columns(0, rows.count)));
+  check(gather_features(data_.X, rows, data_.standardisation, gathered(0),
+                        ws.Z.front().columns(0, rows.count)));
   network_.look(ws, 0, rows.count);
   network_.forward(theta_, ws, rows.count, prediction_pass(buffers));
   kernels<T>().transpose(ws.Z.back().view().col_range(0, rows.count), out);
@@ -250,24 +249,25 @@ void Step<T>::sweep(std::size_t index, const Run& run, const RowSelection& batch
       network_.look(ws, samples.begin, samples.size());
     });
   }
-  if (index <= turn()) network_.forward(theta_, ws, run, m, pass, segment(index));
-  if (index == turn()) {
+  if (index <= turning_segment()) network_.forward(theta_, ws, run, m, pass, segment(index));
+  if (index == turning_segment()) {
     network_.each_tile(run, m,
                        [&](std::size_t tile, Slice samples) { tile_sums_[tile] = loss(samples, scale); });
   }
-  if (index >= turn()) network_.backward(theta_, ws, run, m, pass, segment(2 * turn() - index));
+  if (index >= turning_segment())
+    network_.backward(theta_, ws, run, m, pass, segment(2 * turning_segment() - index));
 }
 
 template <class T>
-Upcoming Step<T>::upcoming(const RowSelection& batch, std::size_t member, std::size_t team) {
-  const std::size_t begin = batch.count * member / team, end = batch.count * (member + 1) / team;
+Upcoming Step<T>::upcoming(const RowSelection& batch, Slice share, const unsigned char** addresses) const {
   if (upcoming_.empty() || batch.order == nullptr) return {};
-  const unsigned char** rows = upcoming_.data() + begin;
-  find_rows(data_.X, batch.range(begin, end - begin), rows);
-  // The order is read a batch at a time, too rarely for the processor to foresee: that of the batch after it.
-  const std::int64_t* after = batch.order + batch.begin + batch.count;
-  for (std::size_t i = begin; i < end; i += cache_line / sizeof(*after)) ask_for(after + i);
-  return {rows, end - begin, bytes_of_row(data_.X)};
+  const std::size_t m = batch.count, n = share.size(), before_end = std::min(n, m - share.begin);
+  find_rows(data_.X, batch.range(share.begin, before_end), addresses);
+  find_rows(data_.X, batch.range(0, n - before_end), addresses + before_end);
+  // The order is read a batch at a time, too rarely for the processor to foresee.
+  const std::int64_t* after = batch.order + batch.begin + m;
+  for (std::size_t i = 0; i < n; i += cache_line / sizeof(*after)) ask_for(after + (share.begin + i) % m);
+  return {addresses, n, bytes_of_row(data_.X)};
 }
 
 template <class T>

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/narrow_network.hpp"
 #include "core/phases.hpp"
 #include "core/source.hpp"
 #include "core/threads.hpp"
@@ -72,14 +73,30 @@ class Step {
     network_.gradient(blocks_[block], workspace_, batch_rows, dtheta_block, ahead);
   }
 
-  // A member's share of the rows of X that a batch will gather.
-  Upcoming upcoming(const RowSelection& batch, std::size_t member, std::size_t team);
+  // Of the rows of X that a batch will gather a member's share, and as much of the order of the batch after
+  // it, which is asked for at once.
+  Upcoming upcoming(const RowSelection& batch, std::size_t member, std::size_t team) {
+    const Slice share{batch.count * member / team, batch.count * (member + 1) / team};
+    return upcoming(batch, share, upcoming_.data() + share.begin);
+  }
+
+  // A step in which every member has a narrow network to itself. It gathers the whole batch into that; and
+  // the targets of some tiles, which it then takes from Z[1] to the loss and back to D[1].
+  void gather_batch(const RowSelection& batch, NarrowNetwork<T>& own);
+  void gather_targets(Slice tiles, const RowSelection& batch);
+  void turn(Slice tiles, const RowSelection& batch, double scale, const Pass<T>& pass);
+
+  // All of the rows of X that a batch will gather, a member's share first.
+  Upcoming upcoming(const RowSelection& batch, Member member, NarrowNetwork<T>& own) const {
+    const std::size_t first = batch.count * member.index / member.team;
+    return upcoming(batch, {first, first + batch.count}, own.upcoming());
+  }
 
   Workspace<T>& workspace() { return workspace_; }
 
  private:
   // The segment of layers after which the sweep turns round.
-  std::size_t turn() const { return training_ ? network_.segments() - 1 : 0; }
+  std::size_t turning_segment() const { return training_ ? network_.segments() - 1 : 0; }
   Slice segment(std::size_t index) const {
     return training_ ? network_.segment(index) : network_.all_layers();
   }
@@ -93,8 +110,14 @@ class Step {
   std::size_t pieces_of_features(std::size_t batch_rows, std::size_t team) const;
   std::size_t gather_pieces(std::size_t batch_rows, std::size_t team) const;
   void gather_piece(std::size_t task, std::size_t team, const RowSelection& batch);
+  // So many rows from `at` on, where there are any.
+  Matrix<T> gathered(std::size_t at) {
+    const Matrix<T> rows = workspace_.gathered.view();
+    return rows ? rows.row_range(at, widest_vector) : rows;
+  }
+  Upcoming upcoming(const RowSelection& batch, Slice share, const unsigned char** addresses) const;
   bool gather_features(const Source& source, const RowSelection& rows, const Standardisation& standardisation,
-                       std::size_t by_way_of, const Matrix<T>& out);
+                       const Matrix<T>& by_way_of, const Matrix<T>& out);
 
   const Network<T>& network_;
   const T* theta_;

@@ -9,9 +9,7 @@ namespace backsweep {
 
 namespace {
 
-// Parameters and state of more bytes leave the second-level cache between one step and the next. In a team
-// other cores hold lines of them: there it is worth asking from as many parameters on.
-constexpr std::size_t update_bytes_that_stay = 1u << 20;
+// In a team other cores hold lines of what an update writes: it is worth asking from as many parameters on.
 constexpr std::size_t parameters_shared = 1u << 16;
 // Of fewer samples a product is over before anything has come: it would wait, and the update reads what lies
 // side by side as fast by itself.
@@ -19,14 +17,6 @@ constexpr std::size_t samples_worth_asking = 16;
 
 // A look at the clock takes the time of some thousand, and more where the system must be asked.
 constexpr double flops_between_looks = 5e6;
-
-// f(where it begins among the parameters, how many, their gradient) for each run of parameters that lie side
-// by side.
-template <class T, class F>
-void each_run(const ParameterBlock& block, const Matrix<T>& gradient, F f) {
-  if (block.lies_together()) return f(block.begin, block.size(), gradient.data);
-  for (std::size_t r = 0; r < block.rows; ++r) f(block.begin + r * block.stride, block.cols, gradient.row(r));
-}
 
 double sum(const std::vector<double>& terms) { return std::accumulate(terms.begin(), terms.end(), 0.0); }
 
@@ -63,21 +53,12 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
   }
 }
 
-// What an update reads beside the gradient of a block, where it is worth asking for.
+// Whether it is worth asking for what an update reads beside a gradient.
 template <class T>
-Companions<T> Trainer<T>::read_by_update(const ParameterBlock& block, std::size_t batch_rows,
-                                         std::size_t team) const {
-  Companions<T> companions;
+bool Trainer<T>::asks_for_update(std::size_t batch_rows, std::size_t team) const {
+  if (batch_rows < samples_worth_asking) return false;
   const std::size_t n = network_.parameters();
-  if (batch_rows < samples_worth_asking) return companions;
-  if (team > 1 ? n < parameters_shared : n * arrays_of_update_ * sizeof(T) <= update_bytes_that_stay)
-    return companions;
-  companions.stride = block.stride;
-  companions.add(theta_ + block.begin);
-  for (const T* state : state_) {
-    if (state != nullptr) companions.add(state + block.begin);
-  }
-  return companions;
+  return team > 1 ? n >= parameters_shared : n * arrays_of_update_ * sizeof(T) > update_bytes_that_stay;
 }
 
 template <class T>
@@ -86,11 +67,11 @@ std::size_t Trainer<T>::rows_of(std::size_t first, std::size_t n_steps) const {
   return std::min(steps * batch_size_, data_.X.rows - std::min(first * batch_size_, data_.X.rows));
 }
 
-// The rows of step first + s, where `order` begins with those of step first.
+// An order begins with the rows of the first of the steps.
 template <class T>
-RowSelection Trainer<T>::batch(const std::int64_t* order, std::size_t first, std::size_t s) const {
-  const std::size_t begin = (order == nullptr ? first + s : s) * batch_size_;
-  return {order, begin, rows_of(first + s, 1)};
+RowSelection Trainer<T>::batch(const Steps& steps, std::size_t s) const {
+  const std::size_t begin = (steps.order == nullptr ? steps.first + s : s) * batch_size_;
+  return {steps.order, begin, rows_of(steps.first + s, 1)};
 }
 
 template <class T>
@@ -98,24 +79,23 @@ Progress Trainer<T>::run(const std::int64_t* order, std::size_t first, const dou
                          std::size_t n_rates, std::uint64_t done_before, Draws draws, double seconds,
                          EpochSums& sums) {
   const auto deadline = Clock::now() + std::chrono::duration<double>(seconds);
-  const std::size_t n_steps = std::min(n_rates, steps_in_epoch() - first);
+  Steps steps{order, first, std::min(n_rates, steps_in_epoch() - first), learning_rates, done_before, draws};
   Progress total;
-  while (total.steps < n_steps && total.stop == Progress::Stop::done) {
+  while (steps.count > 0 && total.stop == Progress::Stop::done) {
     const auto started = Clock::now();
-    const Progress stretch =
-        run_stretch(order == nullptr ? nullptr : order + total.steps * batch_size_, first + total.steps,
-                    learning_rates + total.steps, n_steps - total.steps, done_before + total.steps,
-                    draws.after(total.steps), sums);
+    const Progress stretch = run_stretch(steps, sums);
     const auto ended = Clock::now();
     if (stretch.steps > 0) {
       chooser_.report(std::chrono::duration<double>(ended - started).count(), stretch.steps);
     }
     total.steps += stretch.steps;
     total.stop = stretch.stop;
-    if (total.stop == Progress::Stop::done && total.steps < n_steps && ended >= deadline) {
+    steps = steps.after(stretch.steps, batch_size_);
+    if (total.stop == Progress::Stop::done && steps.count > 0 && ended >= deadline) {
       total.stop = Progress::Stop::out_of_time;
     }
   }
+  give_back();
   return total;
 }
 
@@ -138,6 +118,7 @@ void Trainer<T>::descend(Member member, Team& team, std::size_t batch_rows, doub
                          Upcoming& upcoming) {
   const std::size_t n_blocks = step_.blocks().size();
   const bool clips = optimizer_.clip_norm > 0;
+  const bool asks = !clips && asks_for_update(batch_rows, member.team);
   const auto gradient_of = [&](std::size_t block) -> Matrix<T> {
     const auto& [begin, rows, cols, stride] = step_.blocks()[block].parameters;
     if (clips) return {dtheta_.data() + begin, rows, cols, stride};
@@ -152,8 +133,9 @@ void Trainer<T>::descend(Member member, Team& team, std::size_t batch_rows, doub
   team.blocks.each(member, n_blocks, [&](std::size_t block) {
     const auto& [layer, parameters, weights] = step_.blocks()[block];
     const Matrix<T> gradient = gradient_of(block);
-    const Ahead<T> ahead{clips ? Companions<T>{} : read_by_update(parameters, batch_rows, member.team),
-                         &upcoming};
+    const Ahead<T> ahead{
+        asks ? read_by_update<T>(parameters.begin, parameters.stride, theta_, state_) : Companions<T>{},
+        &upcoming};
     step_.gradient(block, batch_rows, gradient, ahead);
     if (objective_.penalty > 0) {
       std::size_t left = weights;
@@ -181,65 +163,72 @@ void Trainer<T>::descend(Member member, Team& team, std::size_t batch_rows, doub
 
 // Steps until some milliseconds are over, on as many threads as did best of late.
 template <class T>
-Progress Trainer<T>::run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
-                                 std::size_t n_steps, std::uint64_t done_before, Draws draws,
-                                 EpochSums& epoch_sums) {
+Progress Trainer<T>::run_stretch(Steps steps, EpochSums& sums) {
   constexpr std::chrono::milliseconds stretch_time(3), trial_time(1);
-  const auto end = Clock::now() + (chooser_.is_trial() ? trial_time : stretch_time);
-  double flops = 0;  // since the clock was looked at
-
-  Progress progress;  // this and the sums are written by member 0 alone
+  Stretch stretch{Clock::now() + (chooser_.is_trial() ? trial_time : stretch_time), sums, {}, 0};
   const std::size_t members = chooser_.next();
+  if (const std::size_t n = steps_apart(steps, members)) {
+    steps.count = n;
+    run_apart(members, steps, stretch);
+    return stretch.progress;
+  }
+  give_back();
   Team team(members);
+  run_team(members, [&](Member member) { step_together(member, team, steps, stretch); });
+  return stretch.progress;
+}
 
-  run_team(members, [&](Member member) {
-    const bool leads = member.index == 0;
-    for (std::size_t s = 0; s < n_steps; ++s) {
-      const RowSelection rows = batch(order, first, s);
-      const double weight = step_.weight_sum(rows);
-      const double scale = weight > 0 ? 1 / weight : 0;
-      sweep(member, team, rows, scale, training_pass<T>(draws.after(s), buffers_));
+// Every member adds the same numbers in the same order, so all agree whether to go on.
+template <class T>
+bool Trainer<T>::goes_on(const LossSums& sums, bool valid, Member member, Stretch& stretch) const {
+  const bool finite = std::isfinite(sums.loss);
+  if (member.index == 0) {
+    if (!finite) stretch.progress.stop = Progress::Stop::diverged;
+    if (!valid) stretch.progress.stop = Progress::Stop::invalid_input;
+  }
+  return finite && valid;
+}
 
-      // Every member adds the same numbers in the same order, so all agree whether to go on.
-      const LossSums sums = step_.sums(rows.count);
-      const bool finite = std::isfinite(sums.loss);
-      const bool valid = step_.input_valid();
-      if (leads) {
-        if (!finite) progress.stop = Progress::Stop::diverged;
-        if (!valid) progress.stop = Progress::Stop::invalid_input;
-      }
-      if (!finite || !valid) break;
-      if (leads) step_.remember(rows.count, buffers_);
+// By member 0 alone. Whether the stretch is over.
+template <class T>
+bool Trainer<T>::count(const LossSums& sums, std::size_t m, double weight, Stretch& stretch) const {
+  stretch.progress.steps += 1;
+  stretch.sums.loss += sums.loss;
+  stretch.sums.weight += weight;
+  stretch.sums.correct += sums.correct;
+  stretch.sums.batch_loss += static_cast<double>(m) * scale_of(weight) * sums.loss;
+  stretch.flops += flops_of_step_;
+  if (stretch.flops < flops_between_looks) return false;
+  stretch.flops = 0;
+  return Clock::now() >= stretch.end;
+}
 
-      Upcoming upcoming = s + 1 < n_steps
-                              ? step_.upcoming(batch(order, first, s + 1), member.index, member.team)
-                              : Upcoming{};
-      descend(member, team, rows.count, scale, step_size(optimizer_, done_before + s, learning_rates[s]),
-              upcoming);
+template <class T>
+void Trainer<T>::step_together(Member member, Team& team, const Steps& steps, Stretch& stretch) {
+  const bool leads = member.index == 0;
+  for (std::size_t s = 0; s < steps.count; ++s) {
+    const RowSelection rows = batch(steps, s);
+    const double weight = step_.weight_sum(rows), scale = scale_of(weight);
+    sweep(member, team, rows, scale, training_pass<T>(steps.draws.after(s), buffers_));
 
-      if (leads) {
-        progress.steps += 1;
-        epoch_sums.loss += sums.loss;
-        epoch_sums.weight += weight;
-        epoch_sums.correct += sums.correct;
-        epoch_sums.batch_loss += static_cast<double>(rows.count) * scale * sums.loss;
-        flops += flops_of_step_;
-        if (flops >= flops_between_looks) {
-          flops = 0;
-          if (Clock::now() >= end) team.stop.store(true, std::memory_order_relaxed);
-        }
-      }
-      team.barrier.wait(member.team);
-      if (leads && objective_.penalty > 0) {
-        epoch_sums.penalty +=
-            static_cast<double>(rows.count) * scale * objective_.penalty / 2 * sum(penalties_);
-      }
-      if (team.stop.load(std::memory_order_relaxed)) break;
-      team.blocks.restart(member);
-      team.updates.restart(member);
+    const LossSums sums = step_.sums(rows.count);
+    if (!goes_on(sums, step_.input_valid(), member, stretch)) break;
+    if (leads) step_.remember(rows.count, buffers_);
+
+    Upcoming upcoming =
+        s + 1 < steps.count ? step_.upcoming(batch(steps, s + 1), member.index, member.team) : Upcoming{};
+    descend(member, team, rows.count, scale, steps.size(optimizer_, s), upcoming);
+
+    if (leads && count(sums, rows.count, weight, stretch)) team.stop.store(true, std::memory_order_relaxed);
+    team.barrier.wait(member.team);
+    if (leads && objective_.penalty > 0) {
+      stretch.sums.penalty +=
+          static_cast<double>(rows.count) * scale * objective_.penalty / 2 * sum(penalties_);
     }
-  });
-  return progress;
+    if (team.stop.load(std::memory_order_relaxed)) break;
+    team.blocks.restart(member);
+    team.updates.restart(member);
+  }
 }
 
 template class Trainer<float>;

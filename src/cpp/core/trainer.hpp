@@ -4,8 +4,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "core/chooser.hpp"
+#include "core/narrow_network.hpp"
 #include "core/optimizer.hpp"
 #include "core/step.hpp"
 #include "core/threads.hpp"
@@ -58,6 +61,36 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // Consecutive steps of an epoch.
+  struct Steps {
+    const std::int64_t* order;
+    std::size_t first;
+    std::size_t count;
+    const double* learning_rates;
+    std::uint64_t done_before;
+    Draws draws;
+
+    Steps after(std::size_t n, std::size_t batch_size) const {
+      return {order == nullptr ? order : order + n * batch_size,
+              first + n,
+              count - n,
+              learning_rates + n,
+              done_before + n,
+              draws.after(n)};
+    }
+    StepSize size(const OptimizerSettings& optimizer, std::size_t s) const {
+      return step_size(optimizer, done_before + s, learning_rates[s]);
+    }
+  };
+
+  // What some of them came to: written by member 0 alone.
+  struct Stretch {
+    Clock::time_point end;
+    EpochSums& sums;
+    Progress progress;
+    double flops;  // since the clock was looked at
+  };
+
   // What the members of a team have in common while they take steps together.
   struct Team {
     explicit Team(std::size_t members) : sweeps(members), blocks(members), updates(members) {}
@@ -66,10 +99,12 @@ class Trainer {
     Tasks blocks, updates;
     Barrier barrier;
     std::atomic<bool> stop{false};
+    std::atomic<std::size_t> last_step{~std::size_t(0)};  // of steps apart
   };
 
-  RowSelection batch(const std::int64_t* order, std::size_t first, std::size_t s) const;
-  Companions<T> read_by_update(const ParameterBlock& block, std::size_t batch_rows, std::size_t team) const;
+  RowSelection batch(const Steps& steps, std::size_t s) const;
+  static double scale_of(double weight) { return weight > 0 ? 1 / weight : 0; }
+  bool asks_for_update(std::size_t batch_rows, std::size_t team) const;
 
   // The parts of a step, to be called by every member. Those of a batch's rows that are read next are asked
   // for meanwhile.
@@ -77,8 +112,19 @@ class Trainer {
   void descend(Member member, Team& team, std::size_t batch_rows, double scale, StepSize size,
                Upcoming& upcoming);
 
-  Progress run_stretch(const std::int64_t* order, std::size_t first, const double* learning_rates,
-                       std::size_t n_steps, std::uint64_t done_before, Draws draws, EpochSums& sums);
+  Progress run_stretch(Steps steps, EpochSums& sums);
+  bool goes_on(const LossSums& sums, bool valid, Member member, Stretch& stretch) const;
+  bool count(const LossSums& sums, std::size_t m, double weight, Stretch& stretch) const;
+
+  // Steps in which the team shares tiles or layers, then blocks of the gradient; and steps in which each
+  // member has a narrow network to itself. To be called by every member.
+  void step_together(Member member, Team& team, const Steps& steps, Stretch& stretch);
+  void step_apart(Member member, Team& team, const Steps& steps, Stretch& stretch);
+
+  // How many of the steps come apart. Until parameters are given back the narrow networks have them.
+  std::size_t steps_apart(const Steps& steps, std::size_t team) const;
+  void run_apart(std::size_t members, const Steps& steps, Stretch& stretch);
+  void give_back();
 
   const Network<T>& network_;
   OptimizerSettings optimizer_;
@@ -97,6 +143,8 @@ class Trainer {
   std::vector<Buffer<T>> gradients_;
   Buffer<T> dtheta_;
   std::vector<double> sums_of_squares_;
+  std::vector<std::unique_ptr<NarrowNetwork<T>>> narrow_;  // one for each member of a team that steps apart
+  bool is_apart_ = false;
   std::vector<double> penalties_;  // Σ W² of each block, where there is a penalty
 };
 

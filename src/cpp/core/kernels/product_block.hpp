@@ -213,8 +213,7 @@ __attribute__((noinline)) void product_block(const ProductBlock<T>& block) {
       }
     }
   }
-  // Where C is added to, the blocks' sizes depend on how a team has shared the columns: order must not.
-  const std::size_t in_chains = sums == 1 || block.options->adds ? p : terms;
+  const std::size_t in_chains = sums == 1 || block.options->in_order ? p : terms;
   for (; p + sums <= in_chains; p += sums) {
 #pragma GCC unroll 4
     for (std::size_t s = 0; s < sums; ++s) term(s);

@@ -29,7 +29,8 @@ struct Occupied {
 
 template <class T>
 struct ProductOptions {
-  bool adds = false;        // C is added to, one term after another; init must be null
+  bool adds = false;        // C is added to; init must be null
+  bool in_order = false;    // one term after another, whatever the size of a block
   bool relu = false;        // where j goes along the rows of A: C = max(C, 0)
   const T* gate = nullptr;  // where p does: C is 0 unless this, laid out like it, is positive
   const Ahead<T>* ahead = nullptr;

@@ -110,7 +110,7 @@ template <class T>
 void add_rows(std::size_t m, const Samples<const T>& Z, const ConstMatrix<T>& W, T* out,
               std::size_t out_stride) {
   ProductOptions<T> options;
-  options.adds = true;
+  options.adds = options.in_order = true;  // however a team has shared the columns
   const Matrix<T> C{out, m, W.cols, out_stride};
   if (Z.feature == 1) {
     product<T, true>({Z.data, m, W.rows, Z.sample}, W, nullptr, C, options);

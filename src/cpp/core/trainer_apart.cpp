@@ -1,0 +1,109 @@
+// Steps in which every member of a team has a narrow network to itself: they meet twice, before the last
+// layer, which each takes some samples through, and after it.
+#include <memory>
+
+#include "core/trainer.hpp"
+
+namespace backsweep {
+
+namespace {
+
+// To take parameters out and to give them back takes the time of so many operations for each byte, where
+// steps' are to take fifty times as long.
+constexpr double flops_of_a_byte = 1200;
+
+}  // namespace
+
+// The norm of the whole gradient is known too late, and Σ W² would be added in another order. The last batch
+// of an epoch may be too small.
+template <class T>
+std::size_t Trainer<T>::steps_apart(const Steps& steps, std::size_t team) const {
+  if (optimizer_.clip_norm > 0 || objective_.penalty > 0) return 0;
+  if (!NarrowNetwork<T>::suits(network_, batch_size_, team)) return 0;
+  const double bytes = static_cast<double>(network_.parameters() * arrays_of_update_ * sizeof(T));
+  const double flops = flops_of_step_ * static_cast<double>(steps.count);
+  if (!is_apart_ && flops < flops_of_a_byte * bytes) return 0;
+  const std::size_t m = batch(steps, steps.count - 1).count;
+  return steps.count - (NarrowNetwork<T>::suits(network_, m, team) ? 0 : 1);
+}
+
+template <class T>
+void Trainer<T>::run_apart(std::size_t members, const Steps& steps, Stretch& stretch) {
+  if (narrow_.size() != members) {
+    give_back();
+    narrow_.clear();
+    for (std::size_t index = 0; index < members; ++index) {
+      narrow_.push_back(
+          std::make_unique<NarrowNetwork<T>>(network_, Member{index, members}, batch_size_, state_));
+    }
+  }
+  Team team(members);
+  const bool takes = !is_apart_;
+  bool all_came = true;  // written by member 0 alone
+  run_team(members, [&](Member member) {
+    if (member.team == members) {
+      if (takes) narrow_[member.index]->take(theta_, state_);
+      return step_apart(member, team, steps, stretch);
+    }
+    if (member.index == 0) {
+      all_came = false;
+      give_back();
+    }
+    team.barrier.wait(member.team);
+    step_together(member, team, steps, stretch);
+  });
+  is_apart_ = all_came;
+}
+
+template <class T>
+void Trainer<T>::give_back() {
+  if (!is_apart_) return;
+  for (const auto& own : narrow_) own->give(theta_, state_);
+  is_apart_ = false;
+}
+
+// What a member writes between one wait and the next nobody else reads then, so that no third is needed:
+// Z[1] and D[0] are its own units', Z[2], D[1] and the sums its own tiles', parameters its own but for the
+// last layer's, which are read before the second wait and written after it. Whether the input is valid is
+// read between the two: before the first, somebody may be at the next batch.
+template <class T>
+void Trainer<T>::step_apart(Member member, Team& team, const Steps& steps, Stretch& stretch) {
+  NarrowNetwork<T>& own = *narrow_[member.index];
+  Workspace<T>& ws = step_.workspace();
+  for (std::size_t s = 0; s < steps.count; ++s) {
+    const RowSelection rows = batch(steps, s);
+    const std::size_t m = rows.count, n = network_.tiles(m);
+    const Slice tiles{n * member.index / member.team, n * (member.index + 1) / member.team};
+    const double weight = step_.weight_sum(rows), scale = scale_of(weight);
+    const Pass<T> pass = training_pass<T>(steps.draws.after(s), buffers_);
+
+    step_.gather_batch(rows, own);
+    step_.gather_targets(tiles, rows);
+    own.forward(ws, m, pass);
+    team.barrier.wait(member.team);
+    const bool valid = step_.input_valid(), is_last = s == team.last_step.load(std::memory_order_relaxed);
+    step_.turn(tiles, rows, objective_.loss_factor * scale, pass);
+    team.barrier.wait(member.team);
+
+    const LossSums sums = step_.sums(m);
+    if (!goes_on(sums, valid, member, stretch)) break;
+    Upcoming upcoming = s + 1 < steps.count ? step_.upcoming(batch(steps, s + 1), member, own) : Upcoming{};
+    own.backward(theta_, ws, m, pass);
+    own.descend(optimizer_, steps.size(optimizer_, s), theta_, state_, ws, m, upcoming);
+    if (member.index == 0 && count(sums, m, weight, stretch) && !is_last) {
+      team.last_step.store(s + 1, std::memory_order_relaxed);  // the others see it in that step
+    }
+    if (is_last) break;
+  }
+}
+
+template std::size_t Trainer<float>::steps_apart(const Steps&, std::size_t) const;
+template std::size_t Trainer<double>::steps_apart(const Steps&, std::size_t) const;
+template void Trainer<float>::run_apart(std::size_t, const Steps&, Stretch&);
+template void Trainer<double>::run_apart(std::size_t, const Steps&, Stretch&);
+template void Trainer<float>::give_back();
+template void Trainer<double>::give_back();
+template void Trainer<float>::step_apart(Member, Team&, const Steps&, Stretch&);
+template void Trainer<double>::step_apart(Member, Team&, const Steps&, Stretch&);
+
+}  // namespace backsweep
