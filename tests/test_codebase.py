@@ -65,7 +65,8 @@ LEVELS = [
     ["batch_norm", "dense", "dropout", "layer_norm"],
     ["workspace", "layers"],
     ["network", "functional"],
-    ["narrow_network", "phases"],
+    ["penalty", "phases"],
+    ["narrow_network"],
     ["step"],
     ["trainer", "inference"],
 ]

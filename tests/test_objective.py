@@ -4,7 +4,7 @@ import backsweep as bs
 import numpy as np
 import pytest
 import tolerances
-from checks import difference_error, differences
+from checks import TEAMS, assert_same_bits, difference_error, differences
 from problems import BACKENDS, DTYPES, Problem
 from tolerances import FORMULA, assert_close, gamma
 
@@ -89,6 +89,23 @@ def test_what_is_reported_is_the_objective_before_each_step(backend, weighted):
     bound = gamma(3 * (network.theta.size + FORMULA), "float64") * (wanted + len(X))
     assert_close(got, wanted, bound, "Σ m of loss and penalty")
     assert_close(network.theta, follower.theta, gamma(100, "float64") * (1 + np.abs(follower.theta)), "θ")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("widths", [(37, 110, 5), (20, 300, 70), (64, 64, 64, 3)], ids=str)
+def test_any_number_of_threads_gives_the_same_bits(widths, dtype):
+    """Also of Σ W², which is added in parts, by members that have hidden units to themselves as by others."""
+    problem = Problem(widths, 90 * 100 + 29, "tanh", weighted=True).but(dtype=dtype)
+    results = []
+    for n in TEAMS[:-1]:
+        network = problem.network("core")
+        state = np.zeros((2, network.theta.size), dtype)
+        sums = trained(
+            network, problem.data(), settings={"kind": "adam"}, state=state, rate=1e-3, batch_size=90, n_threads=n
+        )
+        results.append([sums, network.theta, state])
+    for others in results[1:]:
+        assert_same_bits(others, results[0])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

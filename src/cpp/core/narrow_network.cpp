@@ -44,14 +44,13 @@ bool NarrowNetwork<T>::suits(const Network<T>& network, std::size_t m, std::size
 }
 
 template <class T>
-NarrowNetwork<T>::NarrowNetwork(const Network<T>& network, Member member, std::size_t m,
-                                const OptimizerState<T>& state)
+NarrowNetwork<T>::NarrowNetwork(const Network<T>& network, const std::vector<GradientBlock>& blocks,
+                                Member member, std::size_t m, const OptimizerState<T>& state)
     : network_(network),
       units_(units_of(member, network.layer(0).n_out())),
       first_(network.layer(0).by_units()->narrower(network.n_in(), units_.size(), true)),
       last_(network.layer(1).by_units()->narrower(units_.size(), network.n_out(),
                                                   member.index + 1 == member.team)),
-      first_blocks_(first_->gradient_blocks(m)),
       last_blocks_(last_->gradient_blocks(m)),
       theta_(first_->parameters()),
       Z_(OwnedMatrix<T>::and_ones(network.n_in(), m)),
@@ -60,6 +59,12 @@ NarrowNetwork<T>::NarrowNetwork(const Network<T>& network, Member member, std::s
       D_rows_(m, first_->summed()),
       gathered_(widest_vector, network.n_in()),
       upcoming_(m) {
+  // The same rows, so that squares of weights come in the same parts.
+  for (const GradientBlock& block : blocks) {
+    const auto& [begin, rows, cols, stride] = block.parameters;
+    if (block.layer == 0)
+      first_blocks_.push_back({begin / cols * units_.size(), rows, units_.size(), units_.size()});
+  }
   std::size_t arrays = 1;
   for (std::size_t k = 0; k < max_states; ++k) {
     if (state[k] == nullptr) continue;
@@ -69,8 +74,8 @@ NarrowNetwork<T>::NarrowNetwork(const Network<T>& network, Member member, std::s
   }
   asks_for_update_ = (theta_.size() + last_->parameters()) * arrays * sizeof(T) > update_bytes_that_stay;
   std::size_t largest = 0;
-  for (const auto* blocks : {&first_blocks_, &last_blocks_}) {
-    for (const ParameterBlock& block : *blocks) largest = std::max(largest, block.size());
+  for (const auto* own : {&first_blocks_, &last_blocks_}) {
+    for (const ParameterBlock& block : *own) largest = std::max(largest, block.size());
   }
   gradient_.resize(largest);
   if (network.omits_zeros()) occupied_ = OccupiedFeatures(network.n_in(), m);
@@ -139,18 +144,15 @@ void NarrowNetwork<T>::backward(const T* theta, Workspace<T>& ws, std::size_t m,
 }
 
 template <class T>
-void NarrowNetwork<T>::descend(const OptimizerSettings& optimizer, const StepSize& size, T* theta,
-                               const OptimizerState<T>& state, Workspace<T>& ws, std::size_t m,
-                               Upcoming& upcoming) {
+void NarrowNetwork<T>::descend(Descent descent, T* theta, const OptimizerState<T>& state, Workspace<T>& ws,
+                               std::size_t m) {
   const auto of_batch = [&](OwnedMatrix<T>& D) { return D.view().col_range(0, m); };
   const auto turned = [&](OwnedMatrix<T>& D_rows) { return D_rows.view().row_range(0, m); };
   const Matrix<T> Z = ws.Z[1].view_and_ones();
-  descend(optimizer, size,
-          {*first_, first_blocks_, Z_.view_and_ones(), occupied_.of(0, m), of_batch(G_), turned(D_rows_),
-           theta_.data(), state_, 0},
-          upcoming);
-  descend(optimizer, size,
-          {*last_,
+  descend({*first_, first_blocks_, Z_.view_and_ones(), occupied_.of(0, m), of_batch(G_), turned(D_rows_),
+           theta_.data(), state_, 0, &descent.squares},
+          descent);
+  descend({*last_,
            last_blocks_,
            Z.row_range(units_.begin, Z.rows - units_.begin),
            {},
@@ -158,24 +160,34 @@ void NarrowNetwork<T>::descend(const OptimizerSettings& optimizer, const StepSiz
            turned(ws.D_rows[1]),
            theta,
            state,
-           last_offset()},
-          upcoming);
+           last_offset(),
+           nullptr},
+          descent);
 }
 
 template <class T>
-void NarrowNetwork<T>::descend(const OptimizerSettings& optimizer, const StepSize& size, const Swept& swept,
-                               Upcoming& upcoming) {
-  for (const ParameterBlock& block : swept.blocks) {
+void NarrowNetwork<T>::descend(const Swept& swept, Descent& descent) {
+  T* const theta = swept.theta + swept.offset;
+  std::size_t weights_left = swept.layer.weights();
+  for (std::size_t i = 0; i < swept.blocks.size(); ++i) {
+    const ParameterBlock& block = swept.blocks[i];
     const Matrix<T> gradient{gradient_.data(), block.rows, block.cols, block.cols};
-    Ahead<T> ahead{{}, &upcoming};
+    Ahead<T> ahead{{}, &descent.upcoming};
     if (asks_for_update_) {
       ahead.companions =
           read_by_update<T>(swept.offset + block.begin, block.stride, swept.theta, swept.state);
     }
     swept.layer.gradient(block, swept.Z, swept.occupied, swept.D, swept.D_rows, gradient, ahead);
+    if (descent.decay > 0) {
+      const std::size_t weights = std::min(block.size(), weights_left);
+      weights_left -= weights;
+      if (swept.squares != nullptr)
+        swept.squares->take(i, units_.begin, weights_of<T>(block, weights, theta));
+      penalise<T>(block, weights, descent.decay, theta, gradient);
+    }
     each_run(block, gradient, [&](std::size_t at, std::size_t n, const T* dtheta) {
       const std::size_t begin = swept.offset + at;
-      update<T>(optimizer, begin, begin + n, size, dtheta, swept.state, swept.theta);
+      update<T>(descent.optimizer, begin, begin + n, descent.size, dtheta, swept.state, swept.theta);
     });
   }
 }

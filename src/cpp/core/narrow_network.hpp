@@ -10,6 +10,7 @@
 #include "core/crew.hpp"
 #include "core/network.hpp"
 #include "core/optimizer.hpp"
+#include "core/penalty.hpp"
 
 namespace backsweep {
 
@@ -20,8 +21,10 @@ class NarrowNetwork {
   // bit.
   static bool suits(const Network<T>& network, std::size_t m, std::size_t team);
 
-  // A member's, for batches of up to m. It may have a state where the whole network has one.
-  NarrowNetwork(const Network<T>& network, Member member, std::size_t m, const OptimizerState<T>& state);
+  // A member's, for batches of up to m, where the whole network's gradient falls into these blocks: they
+  // are whole rows. It has a state where the whole network has one.
+  NarrowNetwork(const Network<T>& network, const std::vector<GradientBlock>& blocks, Member member,
+                std::size_t m, const OptimizerState<T>& state);
 
   // Parameters of the first layer, and their state, leave the whole network's and return to it.
   void take(T* theta, const OptimizerState<T>& state);
@@ -35,12 +38,19 @@ class NarrowNetwork {
   const unsigned char** upcoming() { return upcoming_.data(); }
 
   // The parts of a step on the first m samples: Z[0] → its units of Z[1], D[1] → its units of D[0], and the
-  // gradient of its parameters block by block, each followed by its update. The last layer's parameters, and
-  // all else, are where the whole network has them.
+  // gradient of its parameters block by block, with decay · W and followed by its update. The last layer's
+  // parameters, and all else, are where the whole network has them; so whoever reads those takes their
+  // squares, and this network its first layer's, where there is a decay.
   void forward(Workspace<T>& ws, std::size_t m, const Pass<T>& pass);
   void backward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass);
-  void descend(const OptimizerSettings& optimizer, const StepSize& size, T* theta,
-               const OptimizerState<T>& state, Workspace<T>& ws, std::size_t m, Upcoming& upcoming);
+  struct Descent {
+    const OptimizerSettings& optimizer;
+    StepSize size;
+    double decay;
+    WeightSquares& squares;
+    Upcoming upcoming;
+  };
+  void descend(Descent descent, T* theta, const OptimizerState<T>& state, Workspace<T>& ws, std::size_t m);
 
  private:
   // What the gradient of a layer is taken from, and the arrays in which its parameters begin so far.
@@ -53,9 +63,9 @@ class NarrowNetwork {
     T* theta;
     const OptimizerState<T>& state;
     std::size_t offset;
+    WeightSquares* squares;  // null: somebody else takes them
   };
-  void descend(const OptimizerSettings& optimizer, const StepSize& size, const Swept& swept,
-               Upcoming& upcoming);
+  void descend(const Swept& swept, Descent& descent);
 
   // f(own, the whole network's) for the parameters of the first layer, and for every state.
   template <class F>

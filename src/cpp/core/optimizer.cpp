@@ -33,8 +33,13 @@ void update(const OptimizerSettings& s, std::size_t begin, std::size_t end, cons
 }
 
 template <class T>
-double penalise(std::size_t n, double decay, const T* theta, T* dtheta) {
-  return kernels<T>().penalise(n, decay, theta, dtheta);
+void penalise(std::size_t n, double decay, const T* theta, T* dtheta) {
+  kernels<T>().penalise(n, decay, theta, dtheta);
+}
+
+template <class T>
+void squares_of_columns(const ConstMatrix<T>& W, double* squares) {
+  kernels<T>().column_squares(W, squares);
 }
 
 template <class T>
@@ -53,7 +58,8 @@ double clipping_factor(double clip_norm, double norm) {
 #define BACKSWEEP_INSTANTIATE(T)                                                                         \
   template void update<T>(const OptimizerSettings&, std::size_t, std::size_t, const StepSize&, const T*, \
                           const OptimizerState<T>&, T*);                                                 \
-  template double penalise<T>(std::size_t, double, const T*, T*);                                        \
+  template void penalise<T>(std::size_t, double, const T*, T*);                                          \
+  template void squares_of_columns<T>(const ConstMatrix<T>&, double*);                                   \
   template double sum_of_squares<T>(const T*, std::size_t);
 BACKSWEEP_INSTANTIATE(float)
 BACKSWEEP_INSTANTIATE(double)

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/ahead.hpp"
+#include "core/matrix.hpp"
 
 namespace backsweep {
 
@@ -55,10 +56,13 @@ template <class T>
 void update(const OptimizerSettings& settings, std::size_t begin, std::size_t end, const StepSize& step,
             const T* dtheta, const OptimizerState<T>& state, T* theta);
 
-// dtheta[j] += decay · theta[j] for n entries, and Σ theta²: the gradient of a penalty, and twice the penalty
-// over its factor.
+// dtheta[j] += decay · theta[j] for n entries: the gradient of a penalty.
 template <class T>
-double penalise(std::size_t n, double decay, const T* theta, T* dtheta);
+void penalise(std::size_t n, double decay, const T* theta, T* dtheta);
+
+// Σ W² for every so many columns of W, whatever there is beside them: twice the penalty over its factor.
+template <class T>
+void squares_of_columns(const ConstMatrix<T>& W, double* squares);
 
 // Σ x², in double.
 template <class T>

@@ -42,7 +42,7 @@ Trainer<T>::Trainer(const Network<T>& network, const OptimizerSettings& optimize
   for (const T* array : state_) arrays_of_update_ += array != nullptr;
   const std::size_t threads = chooser_.most();
   const std::vector<GradientBlock>& blocks = step_.blocks();
-  if (objective_.penalty > 0) penalties_.resize(blocks.size());
+  if (objective_.penalty > 0) squares_[0] = squares_[1] = WeightSquares(blocks);
   if (optimizer_.clip_norm > 0) {
     dtheta_.resize(network.parameters());
     sums_of_squares_.resize(blocks.size());
@@ -138,13 +138,8 @@ void Trainer<T>::descend(Member member, Team& team, std::size_t batch_rows, doub
         &upcoming};
     step_.gradient(block, batch_rows, gradient, ahead);
     if (objective_.penalty > 0) {
-      std::size_t left = weights;
-      penalties_[block] = 0;
-      each_run(parameters, gradient, [&](std::size_t begin, std::size_t n, T* g) {
-        n = std::min(n, left);
-        left -= n;
-        penalties_[block] += penalise(n, objective_.penalty * scale, theta_ + begin, g);
-      });
+      squares_[0].take(block, 0, weights_of(parameters, weights, theta_));
+      penalise(parameters, weights, objective_.penalty * scale, theta_, gradient);
     }
     if (clips) {
       sums_of_squares_[block] = 0;
@@ -165,7 +160,7 @@ void Trainer<T>::descend(Member member, Team& team, std::size_t batch_rows, doub
 template <class T>
 Progress Trainer<T>::run_stretch(Steps steps, EpochSums& sums) {
   constexpr std::chrono::milliseconds stretch_time(3), trial_time(1);
-  Stretch stretch{Clock::now() + (chooser_.is_trial() ? trial_time : stretch_time), sums, {}, 0};
+  Stretch stretch{Clock::now() + (chooser_.is_trial() ? trial_time : stretch_time), sums};
   const std::size_t members = chooser_.next();
   if (const std::size_t n = steps_apart(steps, members)) {
     steps.count = n;
@@ -222,8 +217,7 @@ void Trainer<T>::step_together(Member member, Team& team, const Steps& steps, St
     if (leads && count(sums, rows.count, weight, stretch)) team.stop.store(true, std::memory_order_relaxed);
     team.barrier.wait(member.team);
     if (leads && objective_.penalty > 0) {
-      stretch.sums.penalty +=
-          static_cast<double>(rows.count) * scale * objective_.penalty / 2 * sum(penalties_);
+      stretch.sums.penalty += penalty_factor(rows.count, scale) * squares_[0].sum();
     }
     if (team.stop.load(std::memory_order_relaxed)) break;
     team.blocks.restart(member);

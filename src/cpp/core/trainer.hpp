@@ -10,6 +10,7 @@
 #include "core/chooser.hpp"
 #include "core/narrow_network.hpp"
 #include "core/optimizer.hpp"
+#include "core/penalty.hpp"
 #include "core/step.hpp"
 #include "core/threads.hpp"
 
@@ -87,8 +88,10 @@ class Trainer {
   struct Stretch {
     Clock::time_point end;
     EpochSums& sums;
-    Progress progress;
-    double flops;  // since the clock was looked at
+    Progress progress = {};
+    double flops = 0;           // since the clock was looked at
+    double penalty_factor = 0;  // of steps apart: of the latest penalty, whose squares are yet to be added
+    std::size_t latest = 0;     // which these are
   };
 
   // What the members of a team have in common while they take steps together.
@@ -103,6 +106,9 @@ class Trainer {
   };
 
   RowSelection batch(const Steps& steps, std::size_t s) const;
+  double penalty_factor(std::size_t m, double scale) const {
+    return static_cast<double>(m) * scale * objective_.penalty / 2;
+  }
   static double scale_of(double weight) { return weight > 0 ? 1 / weight : 0; }
   bool asks_for_update(std::size_t batch_rows, std::size_t team) const;
 
@@ -125,6 +131,8 @@ class Trainer {
   std::size_t steps_apart(const Steps& steps, std::size_t team) const;
   void run_apart(std::size_t members, const Steps& steps, Stretch& stretch);
   void give_back();
+  void take_squares_of_last(Member member, WeightSquares& squares) const;
+  void add_penalty(Stretch& stretch) const;
 
   const Network<T>& network_;
   OptimizerSettings optimizer_;
@@ -145,7 +153,7 @@ class Trainer {
   std::vector<double> sums_of_squares_;
   std::vector<std::unique_ptr<NarrowNetwork<T>>> narrow_;  // one for each member of a team that steps apart
   bool is_apart_ = false;
-  std::vector<double> penalties_;  // Σ W² of each block, where there is a penalty
+  WeightSquares squares_[2];  // where there is a penalty; steps apart take them in turn
 };
 
 }  // namespace backsweep

@@ -14,11 +14,10 @@ constexpr double flops_of_a_byte = 1200;
 
 }  // namespace
 
-// The norm of the whole gradient is known too late, and Σ W² would be added in another order. The last batch
-// of an epoch may be too small.
+// The norm of the whole gradient would be known too late. The last batch of an epoch may be too small.
 template <class T>
 std::size_t Trainer<T>::steps_apart(const Steps& steps, std::size_t team) const {
-  if (optimizer_.clip_norm > 0 || objective_.penalty > 0) return 0;
+  if (optimizer_.clip_norm > 0 || !step_.blocks().front().parameters.lies_together()) return 0;
   if (!NarrowNetwork<T>::suits(network_, batch_size_, team)) return 0;
   const double bytes = static_cast<double>(network_.parameters() * arrays_of_update_ * sizeof(T));
   const double flops = flops_of_step_ * static_cast<double>(steps.count);
@@ -33,8 +32,8 @@ void Trainer<T>::run_apart(std::size_t members, const Steps& steps, Stretch& str
     give_back();
     narrow_.clear();
     for (std::size_t index = 0; index < members; ++index) {
-      narrow_.push_back(
-          std::make_unique<NarrowNetwork<T>>(network_, Member{index, members}, batch_size_, state_));
+      narrow_.push_back(std::make_unique<NarrowNetwork<T>>(network_, step_.blocks(), Member{index, members},
+                                                           batch_size_, state_));
     }
   }
   Team team(members);
@@ -53,6 +52,7 @@ void Trainer<T>::run_apart(std::size_t members, const Steps& steps, Stretch& str
     step_together(member, team, steps, stretch);
   });
   is_apart_ = all_came;
+  add_penalty(stretch);
 }
 
 template <class T>
@@ -60,6 +60,27 @@ void Trainer<T>::give_back() {
   if (!is_apart_) return;
   for (const auto& own : narrow_) own->give(theta_, state_);
   is_apart_ = false;
+}
+
+template <class T>
+void Trainer<T>::add_penalty(Stretch& stretch) const {
+  if (stretch.penalty_factor > 0) {
+    stretch.sums.penalty += stretch.penalty_factor * squares_[stretch.latest].sum();
+  }
+  stretch.penalty_factor = 0;
+}
+
+// A member's share of the last layer's blocks.
+template <class T>
+void Trainer<T>::take_squares_of_last(Member member, WeightSquares& squares) const {
+  const std::vector<GradientBlock>& blocks = step_.blocks();
+  std::size_t first = 0;
+  while (first < blocks.size() && blocks[first].layer == 0) ++first;
+  const std::size_t n = blocks.size() - first;
+  for (std::size_t i = n * member.index / member.team; i < n * (member.index + 1) / member.team; ++i) {
+    const auto& [layer, parameters, weights] = blocks[first + i];
+    squares.take(first + i, 0, weights_of(parameters, weights, theta_));
+  }
 }
 
 // What a member writes between one wait and the next nobody else reads then, so that no third is needed:
@@ -83,15 +104,24 @@ void Trainer<T>::step_apart(Member member, Team& team, const Steps& steps, Stret
     team.barrier.wait(member.team);
     const bool valid = step_.input_valid(), is_last = s == team.last_step.load(std::memory_order_relaxed);
     step_.turn(tiles, rows, objective_.loss_factor * scale, pass);
+    if (member.index == 0) add_penalty(stretch);  // of the step before
+    if (objective_.penalty > 0) take_squares_of_last(member, squares_[s % 2]);
     team.barrier.wait(member.team);
 
     const LossSums sums = step_.sums(m);
     if (!goes_on(sums, valid, member, stretch)) break;
-    Upcoming upcoming = s + 1 < steps.count ? step_.upcoming(batch(steps, s + 1), member, own) : Upcoming{};
+    const Upcoming upcoming =
+        s + 1 < steps.count ? step_.upcoming(batch(steps, s + 1), member, own) : Upcoming{};
     own.backward(theta_, ws, m, pass);
-    own.descend(optimizer_, steps.size(optimizer_, s), theta_, state_, ws, m, upcoming);
-    if (member.index == 0 && count(sums, m, weight, stretch) && !is_last) {
-      team.last_step.store(s + 1, std::memory_order_relaxed);  // the others see it in that step
+    own.descend(
+        {optimizer_, steps.size(optimizer_, s), objective_.penalty * scale, squares_[s % 2], upcoming},
+        theta_, state_, ws, m);
+    if (member.index == 0) {
+      stretch.penalty_factor = penalty_factor(m, scale);
+      stretch.latest = s % 2;
+      const bool is_over = count(sums, m, weight, stretch);
+      // The others see it in the next step.
+      if (is_over && !is_last) team.last_step.store(s + 1, std::memory_order_relaxed);
     }
     if (is_last) break;
   }
@@ -102,7 +132,11 @@ template std::size_t Trainer<double>::steps_apart(const Steps&, std::size_t) con
 template void Trainer<float>::run_apart(std::size_t, const Steps&, Stretch&);
 template void Trainer<double>::run_apart(std::size_t, const Steps&, Stretch&);
 template void Trainer<float>::give_back();
+template void Trainer<float>::take_squares_of_last(Member, WeightSquares&) const;
+template void Trainer<float>::add_penalty(Stretch&) const;
 template void Trainer<double>::give_back();
+template void Trainer<double>::take_squares_of_last(Member, WeightSquares&) const;
+template void Trainer<double>::add_penalty(Stretch&) const;
 template void Trainer<float>::step_apart(Member, Team&, const Steps&, Stretch&);
 template void Trainer<double>::step_apart(Member, Team&, const Steps&, Stretch&);
 

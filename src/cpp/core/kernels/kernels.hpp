@@ -45,7 +45,8 @@ struct Kernels {
   LossSums (*loss)(Loss, const Matrix<const T>& Z, const Targets<T>& y, double scale, const Matrix<T>& G);
   void (*update)(const OptimizerSettings&, std::size_t begin, std::size_t end, const StepSize&,
                  const T* dtheta, const OptimizerState<T>&, T* theta);
-  double (*penalise)(std::size_t n, double decay, const T* theta, T* dtheta);
+  void (*penalise)(std::size_t n, double decay, const T* theta, T* dtheta);
+  void (*column_squares)(const Matrix<const T>& W, double* squares);
   // See normalisation.hpp.
   void (*layer_norm_forward)(const Matrix<const T>& Z, const T* gamma, const T* beta, T epsilon,
                              const Matrix<T>& Zhat, const Matrix<T>& A);

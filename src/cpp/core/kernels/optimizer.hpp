@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/kernels/simd.hpp"
+#include "core/matrix.hpp"
 #include "core/optimizer.hpp"
 
 namespace backsweep {
@@ -98,19 +99,34 @@ void rmsprop(const OptimizerSettings& s, std::size_t n, const StepSize& step, co
   }
 }
 
-// The sum stays in T within a slice: as many terms to a lane as a slice has vectors.
 template <class T>
-double penalise_slice(std::size_t n, double decay, const T* theta, T* dtheta) {
+void penalise_slice(std::size_t n, double decay, const T* theta, T* dtheta) {
   const T factor = static_cast<T>(decay);
-  Vector<T> sum{};
   for (std::size_t j = 0; j < n; j += lanes<T>) {
     const Vector<T> w = load_part<Vector<T>>(theta + j, n - j);
     store_part(dtheta + j, load_part<Vector<T>>(dtheta + j, n - j) + factor * w, n - j);
-    sum += w * w;
   }
-  double total = 0;
-  for (std::size_t l = 0; l < lanes<T>; ++l) total += static_cast<double>(sum[l]);
-  return total;
+}
+
+// The sums stay in T down the rows.
+template <class T>
+void column_squares(const Matrix<const T>& W, double* squares) {
+  constexpr std::size_t vectors = widest_vector / lanes<T>;
+  for (std::size_t col = 0; col < W.cols; col += widest_vector) {
+    const std::size_t n = std::min(W.cols - col, widest_vector);
+    Vector<T> sums[vectors] = {};
+    for (std::size_t r = 0; r < W.rows; ++r) {
+      for (std::size_t v = 0; v * lanes<T> < n; ++v) {
+        const Vector<T> w = load_part<Vector<T>>(W.row(r) + col + v * lanes<T>, n - v * lanes<T>);
+        sums[v] += w * w;
+      }
+    }
+    double total = 0;
+    for (const Vector<T>& sum : sums) {
+      for (std::size_t l = 0; l < lanes<T>; ++l) total += static_cast<double>(sum[l]);
+    }
+    *squares++ = total;
+  }
 }
 
 template <class T>
