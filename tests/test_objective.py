@@ -95,7 +95,7 @@ def test_what_is_reported_is_the_objective_before_each_step(backend, weighted):
 @pytest.mark.parametrize("widths", [(37, 110, 5), (20, 300, 70), (64, 64, 64, 3)], ids=str)
 def test_any_number_of_threads_gives_the_same_bits(widths, dtype):
     """Also of Σ W², which is added in parts, by members that have hidden units to themselves as by others."""
-    problem = Problem(widths, 90 * 100 + 29, "tanh", weighted=True).but(dtype=dtype)
+    problem = Problem(widths, 90 * 200 + 29, "tanh", weighted=True).but(dtype=dtype)
     results = []
     for n in TEAMS[:-1]:
         network = problem.network("core")

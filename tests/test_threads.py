@@ -62,7 +62,7 @@ def test_any_number_of_threads_of_which_there_are_more_than_tiles(rows, dtype):
 
 
 # One hidden layer, steps enough that its units are shared out, and a last batch of 29 rows that are too few for it.
-SHALLOW = Problem((37, 110, 5), 90 * 100 + 29, "relu")
+SHALLOW = Problem((37, 110, 5), 90 * 200 + 29, "relu")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -8,9 +8,9 @@ namespace backsweep {
 
 namespace {
 
-// To take parameters out and to give them back takes the time of so many operations for each byte, where
-// steps' are to take fifty times as long.
-constexpr double flops_of_a_byte = 1200;
+// To take parameters out and to give them back takes a team the time of some hundred operations for each
+// byte: steps of fewer than this are not worth it.
+constexpr double flops_of_a_byte = 2400;
 
 }  // namespace
 
