@@ -92,17 +92,21 @@ def test_what_is_reported_is_the_objective_before_each_step(backend, weighted):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("widths", [(37, 110, 5), (20, 300, 70), (64, 64, 64, 3)], ids=str)
-def test_any_number_of_threads_gives_the_same_bits(widths, dtype):
+@pytest.mark.parametrize(
+    ("widths", "batch_size", "steps"),
+    [((37, 110, 5), 90, 200), ((20, 300, 70), 90, 200), ((64, 64, 64, 3), 90, 9), ((20, 128, 520), 2100, 9)], ids=str
+)  # fmt: skip
+def test_any_number_of_threads_gives_the_same_bits(widths, batch_size, steps, dtype):
     """Also of Σ W², which is added in parts, by members that have hidden units to themselves as by others."""
-    problem = Problem(widths, 90 * 200 + 29, "tanh", weighted=True).but(dtype=dtype)
+    problem = Problem(widths, batch_size * steps + 29, "tanh", weighted=True).but(dtype=dtype)
     results = []
     for n in TEAMS[:-1]:
         network = problem.network("core")
         state = np.zeros((2, network.theta.size), dtype)
         sums = trained(
-            network, problem.data(), settings={"kind": "adam"}, state=state, rate=1e-3, batch_size=90, n_threads=n
-        )
+            network, problem.data(), settings={"kind": "adam"}, state=state, rate=1e-3, batch_size=batch_size,
+            n_threads=n,
+        )  # fmt: skip
         results.append([sums, network.theta, state])
     for others in results[1:]:
         assert_same_bits(others, results[0])

@@ -34,6 +34,15 @@ struct ParameterBlock {
   bool lies_together() const { return cols == stride; }
 };
 
+// How many entries of a block are of the layer's first parameters, its weights: they come first, as rows.
+inline std::size_t weights_in(const ParameterBlock& block, std::size_t weights) {
+  std::size_t count = 0;
+  for (std::size_t r = 0; r < block.rows; ++r) {
+    if (block.begin + r * block.stride < weights) count += block.cols;
+  }
+  return count;
+}
+
 // f(where it begins among the parameters, how many, their gradient) for each run of parameters that lie side
 // by side.
 template <class T, class F>

@@ -168,7 +168,6 @@ void NarrowNetwork<T>::descend(Descent descent, T* theta, const OptimizerState<T
 template <class T>
 void NarrowNetwork<T>::descend(const Swept& swept, Descent& descent) {
   T* const theta = swept.theta + swept.offset;
-  std::size_t weights_left = swept.layer.weights();
   for (std::size_t i = 0; i < swept.blocks.size(); ++i) {
     const ParameterBlock& block = swept.blocks[i];
     const Matrix<T> gradient{gradient_.data(), block.rows, block.cols, block.cols};
@@ -179,8 +178,7 @@ void NarrowNetwork<T>::descend(const Swept& swept, Descent& descent) {
     }
     swept.layer.gradient(block, swept.Z, swept.occupied, swept.D, swept.D_rows, gradient, ahead);
     if (descent.decay > 0) {
-      const std::size_t weights = std::min(block.size(), weights_left);
-      weights_left -= weights;
+      const std::size_t weights = weights_in(block, swept.layer.weights());
       if (swept.squares != nullptr)
         swept.squares->take(i, units_.begin, weights_of<T>(block, weights, theta));
       penalise<T>(block, weights, descent.decay, theta, gradient);

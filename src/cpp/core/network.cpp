@@ -211,12 +211,8 @@ template <class T>
 std::vector<GradientBlock> Network<T>::gradient_blocks(std::size_t m) const {
   std::vector<GradientBlock> blocks;
   for (std::size_t i = 0; i < depth(); ++i) {
-    const std::size_t all_weights = layers_[i]->weights();
     for (ParameterBlock block : layers_[i]->gradient_blocks(m)) {
-      std::size_t weights = 0;
-      for (std::size_t r = 0; r < block.rows; ++r) {
-        if (block.begin + r * block.stride < all_weights) weights += block.cols;
-      }
+      const std::size_t weights = weights_in(block, layers_[i]->weights());
       block.begin += offsets_[i];
       blocks.push_back({i, block, weights});
     }
