@@ -1,4 +1,4 @@
-"""A peer of the benchmarks that insists on as many cores as it has threads."""
+"""A peer of the benchmarks that insists on as many cores as it has threads, and tells of turns on fewer."""
 
 import os
 
@@ -11,3 +11,10 @@ class Trainer(numpy_loop.Trainer):
         if cores != threads:
             raise RuntimeError(f"{threads} threads on {cores} cores")
         super().__init__(w, X, y, optimizer, threads)
+        self.threads = threads
+
+    def epoch(self, order):
+        cores = len(os.sched_getaffinity(0))
+        if cores != self.threads:
+            raise RuntimeError(f"a turn on {cores} cores of {self.threads}")
+        super().epoch(order)

@@ -236,6 +236,11 @@ def test_turns_on_several_cores_come_between_turns_on_one(planted):
     assert figure.gain == sorted(gains)[1]
     (alone,) = Race([planted("peer_on_cores")], settings).run(w)
     assert (alone.status, alone.one_core, alone.gain) == (TIMED, [], None), alone.reason
+    following = dataclasses.replace(planted("peer_on_cores"), follows_cores=True)  # in a process of two threads
+    (figure,) = Race([following], dataclasses.replace(settings, cores=2)).run(w)
+    assert (figure.status, figure.reason) == (FAILED, "RuntimeError: a turn on 1 cores of 2")
+    (figure,) = Race([PEERS["backsweep"]], dataclasses.replace(settings, cores=2)).run(w)
+    assert (figure.status, len(figure.one_core)) == (TIMED, 3), figure.reason
 
 
 def test_the_peak_is_the_best_that_was_measured():

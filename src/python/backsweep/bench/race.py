@@ -161,7 +161,7 @@ class Race:
             for figure in _timed(figures):
                 self.say(f"{w.name}: {figure.peer} starts and is checked")
                 try:
-                    for processes in teams:
+                    for processes in dict.fromkeys(processes for processes, _ in _seats(peers[figure.peer], teams)):
                         if figure.status == TIMED:
                             self._prepare(w, peers[figure.peer], figure, processes, Path(folder))
                 except PeerError as error:
@@ -208,9 +208,10 @@ class Race:
             self.say(f"{w.name}: turn {turn + 1} of {turns}")
             for figure in _timed(figures):
                 try:
+                    peer = peers[figure.peer]
                     asked = [
-                        processes.of(peers[figure.peer]).ask("turn", self.settings.patience, number=turn + 1)
-                        for processes in teams
+                        processes.of(peer).ask("turn", self.settings.patience, number=turn + 1, cores=cores)
+                        for processes, cores in _seats(peer, teams)
                     ]
                     times[figure.peer].append([answer["seconds"] for answer in asked])
                 except PeerError as error:
@@ -221,6 +222,15 @@ class Race:
             figure.one_core += [statistics.median(of_one) for of_one in alone]
             figure.best = min([*seconds, figure.best or math.inf])
             figure.turns += len(seconds)
+
+
+def _seats(peer: Peer, teams: list[PeerProcesses]) -> list[tuple[PeerProcesses, int]]:
+    """The processes that a peer takes its turns in, and on how many cores: one process where it can.
+
+    Where the memory of a process lies makes a small network some per cent faster or slower than in another: more than
+    what is to be seen of a second core.
+    """
+    return [(teams[-1] if peer.follows_cores else processes, processes.threads) for processes in teams]
 
 
 def _fail(figure: Figure, error: PeerError, teams: list[PeerProcesses]) -> None:

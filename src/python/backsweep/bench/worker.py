@@ -18,7 +18,7 @@ import numpy as np
 
 from backsweep._checks import Array
 from backsweep.bench import agreement
-from backsweep.bench.machine import peak_memory
+from backsweep.bench.machine import on_cores, peak_memory
 from backsweep.bench.workloads import Training, restored
 
 # A turn takes so long at least: in a shorter one what other processes left in the caches would be what is timed.
@@ -78,9 +78,12 @@ class Worker:
         self.repeats = max(1, round(self.repeats * SECONDS_OF_TURN / seconds))
         return {"memory": peak_memory()}
 
-    def turn(self, number: int) -> dict[str, float]:
-        """Seconds of a step, or of a call, in one turn; its rows are in the same order for every peer."""
-        return {"seconds": self._timed(number) / (self.repeats * self.steps)}
+    def turn(self, number: int, cores: int) -> dict[str, float]:
+        """Seconds of a step, or of a call, in one turn on so many cores; its rows are in one order for every peer."""
+        if self.threads > 1:  # those of the turn before wait for more, and this one's may be on fewer cores
+            time.sleep(SECONDS_OF_TURN)
+        with on_cores(cores):
+            return {"seconds": self._timed(number) / (self.repeats * self.steps)}
 
     def _timed(self, number: int) -> float:
         if isinstance(self.w, Training):

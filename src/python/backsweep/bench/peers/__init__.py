@@ -7,6 +7,7 @@ its own. A module is imported there only, and only where what it needs is instal
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,6 +47,7 @@ class Peer:
     distribution: str
     kinds: tuple[str, ...] = ("training", "forward")
     how: str = ""
+    follows_cores: bool = False  # a turn on fewer cores needs no process of its own
 
     @property
     def version(self) -> str | None:
@@ -62,7 +64,8 @@ REFERENCE = Peer("reference", "backsweep.bench.peers.reference", "numpy", how="f
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer(OURS, "backsweep.bench.peers.ours", "backsweep", how="Network.fit, Network.forward"),
+        Peer(OURS, "backsweep.bench.peers.ours", "backsweep", how="Network.fit, Network.forward",
+             follows_cores=hasattr(os, "sched_setaffinity")),
         Peer("NumPy", "backsweep.bench.peers.numpy_loop", "numpy", how="the textbook loop"),
         Peer("scikit-learn", "backsweep.bench.peers.scikit_learn", "scikit-learn", ("training",),
              "MLPClassifier.partial_fit, one call an epoch"),
