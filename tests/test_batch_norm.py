@@ -383,7 +383,7 @@ def test_what_does_not_fit_is_refused():
         bs.Network([bs.BatchNorm(), 3])
     core = bs._core.Network_float64
     with pytest.raises(ValueError, match="keep their width"):
-        core([(4, 5, "identity", True, "batch_norm", 0.0)], "huber")
+        core([(4, 5, "identity", True, "batch_norm", 0.0)], "huber", "full")
     Z, D, g = np.ones((3, 2)), np.ones((3, 2)), np.ones(2)
     with pytest.raises(ValueError, match="at least two rows"):
         bs.functional.batch_norm(Z[:1], g, g)

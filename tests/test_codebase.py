@@ -49,6 +49,7 @@ LEVELS = [
     [
         "kernels/activation",
         "kernels/batch_normalisation",
+        "kernels/bf16_product",
         "kernels/conversion",
         "kernels/dots",
         "kernels/dropout",
@@ -60,6 +61,7 @@ LEVELS = [
     ],
     ["kernels/row_product"],
     ["kernels/kernels"],
+    ["bfloat16"],
     ["layer", "occupied"],
     ["normalisation"],
     ["batch_norm", "dense", "dropout", "layer_norm"],

@@ -29,7 +29,7 @@ def f32(*shape):
 
 
 def network(loss="softmax_cross_entropy", layers=LAYERS):
-    return _core.Network_float32(layers, loss)
+    return _core.Network_float32(layers, loss, "full")
 
 
 def read_only(array):
@@ -89,7 +89,7 @@ def test_two_dtypes_are_not_mixed():
         with pytest.raises(TypeError, match="incompatible"):
             _core.activation_backward("relu", G, A)
     with pytest.raises(TypeError, match="incompatible"):
-        _core.Network_float64(LAYERS, "huber").forward(f32(SIZE), NONE, X, None, None, 1)
+        _core.Network_float64(LAYERS, "huber", "full").forward(f32(SIZE), NONE, X, None, None, 1)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,9 @@ def test_unknown_names_are_refused(name):
         lambda: _core.dense_backward(A, A, A, None, name),
         lambda: _core.loss_value(name, A, A, None),
         lambda: _core.loss_gradient(name, A, A, None),
-        lambda: _core.Network_float32([(2, 2, name, True, "dense", 0.0)], "huber"),
-        lambda: _core.Network_float32(LAYERS, name),
+        lambda: _core.Network_float32([(2, 2, name, True, "dense", 0.0)], "huber", "full"),
+        lambda: _core.Network_float32(LAYERS, name, "full"),
+        lambda: _core.Network_float32(LAYERS, "huber", name),
         lambda: _core.optimizer_update(f32(2), f32(2), [], {"kind": name}, 0.1, 0),
         lambda: _core.optimizer_update(f32(2), f32(2), [], {name: 1.0}, 0.1, 0),
     ):
@@ -407,7 +408,7 @@ def run(trainer, **changes):
     [
         {"network": None},
         {"network": object()},
-        {"network": _core.Network_float64(LAYERS, "softmax_cross_entropy")},
+        {"network": _core.Network_float64(LAYERS, "softmax_cross_entropy", "full")},
         {"theta": read_only(f32(SIZE))},
         {"state": [f32(SIZE)]},
         {"state": [f32(SIZE), read_only(f32(SIZE))]},
@@ -555,6 +556,7 @@ def test_a_wrong_number_reaches_the_loss(sigma, loss, dtype):
     net = getattr(_core, f"Network_{dtype}")(
         [(4, 5, sigma, True, "dense", 0.0), (5, 3, sigma, True, "dense", 0.0), (3, 3, "identity", True, "dense", 0.0)],
         loss,
+        "full",
     )
     healthy = np.linspace(-0.5, 0.5, net.parameters).astype(dtype)
     y = np.full((M, 3), 1 / 3)
@@ -668,7 +670,7 @@ def settings():
     return {"kind": kind, **{name: choice([0.0, 0.1, 0.9, *REALS]) for name in names if rng.random() < 0.2}}
 
 def spec():
-    widths = [int(choice([1, 2, 3, 8, 40])) for _ in range(rng.integers(2, 5))]
+    widths = [int(choice([1, 2, 3, 8, 40, 70])) for _ in range(rng.integers(2, 5))]
     layers = []
     for a, b in zip(widths, widths[1:]):
         kind = choice(_core.layers)
@@ -715,6 +717,9 @@ def one():
     which = rng.integers(12)
     if which == 0:
         call(_core.activation_backward, {"sigma": choice(_core.activations), "G": exact(m, n), "A": exact(m, n)})
+    elif which == 1 and T == np.float32:
+        B = exact(m, k) if (transposed := bool(rng.integers(2))) else exact(n, k)
+        call(_core.bf16_product, {"A": exact(m, n), "B": B, "transposed": transposed})
     elif which == 1:
         call(_core.activation_forward, {"sigma": choice(_core.activations), "A": exact(m, n)})
     elif which == 2:
@@ -754,8 +759,9 @@ def one():
     else:
         layers, loss = spec()
         if rng.random() < 0.1:
-            call(getattr(_core, f"Network_{name}"), {"layers": layers, "loss": loss})
-        network = getattr(_core, f"Network_{name}")(layers, loss)
+            call(getattr(_core, f"Network_{name}"), {"layers": layers, "loss": loss, "precision": "bf16"})
+        precision = str(choice(_core.precisions)) if T == np.float32 else "full"
+        network = getattr(_core, f"Network_{name}")(layers, loss, precision)
         assert network.parameters == size(layers)
         buffers = rng.uniform(size=sum(2 * b for _, b, _, _, kind, _ in layers if kind == "batch_norm")).astype(T)
         assert network.buffers == len(buffers)

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 # What all results are made of: each function, shapes of every remainder, and training.
 TESTS = [
     "test_batch_norm.py", "test_dropout.py", "test_elementary.py", "test_layer_norm.py",
-    "test_parity.py", "test_products.py", "test_stored.py", "test_threads.py",
+    "test_parity.py", "test_precision.py", "test_products.py", "test_stored.py", "test_threads.py",
 ]  # fmt: skip
 CHOSEN = (
     "test_elementary or test_core_and_reference or test_function or test_shapes or test_zeros "

@@ -214,9 +214,9 @@ def test_what_does_not_fit_is_refused():
         bs.Network([bs.LayerNorm(), 3])
     core = bs._core.Network_float64
     with pytest.raises(ValueError, match="keep their width"):
-        core([(4, 5, "identity", True, "layer_norm", 0.0)], "huber")
+        core([(4, 5, "identity", True, "layer_norm", 0.0)], "huber", "full")
     with pytest.raises(ValueError, match="unknown kind"):
-        core([(4, 4, "identity", True, "pool", 0.0)], "huber")
+        core([(4, 4, "identity", True, "pool", 0.0)], "huber", "full")
 
 
 def test_a_wrong_number_reaches_the_loss():

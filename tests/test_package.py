@@ -61,7 +61,7 @@ assert world() == before
 
 def test_config_says_what_a_bug_report_needs():
     figures = config()
-    assert list(figures) == ["backsweep", "BLAS", "processor", "threads", "NumPy", "Python"]
+    assert list(figures) == ["backsweep", "BLAS", "processor", "bf16", "threads", "NumPy", "Python"]
     assert all(isinstance(value, str) and value for value in figures.values())
     assert figures["backsweep"] == bs.__version__
     assert figures["threads"] == str(bs.num_threads())

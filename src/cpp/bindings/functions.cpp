@@ -4,6 +4,7 @@
 #include "bindings/arrays.hpp"
 #include "bindings/register.hpp"
 #include "core/activation.hpp"
+#include "core/bfloat16.hpp"
 #include "core/elementary.hpp"
 #include "core/functional.hpp"
 #include "core/loss.hpp"
@@ -232,6 +233,21 @@ Array<T> softmax_rows(const Array<T>& Z) {
   return S;
 }
 
+// A and B rounded, A as it is or its transpose: that is read in another way.
+Array<float> bf16_product(const Array<float>& A, const Array<float>& B, bool transposed) {
+  const auto A_view = matrix(A, "A");
+  const auto B_view = matrix(B, "B");
+  const std::size_t terms = transposed ? A_view.rows : A_view.cols;
+  if (A.size() == 0) refuse("A", "hold an entry", shape_text(A));
+  if (B.size() == 0) refuse("B", "hold an entry", shape_text(B));
+  if (B_view.rows != terms) refuse("B", "have " + std::to_string(terms) + " rows", shape_text(B));
+  auto C = new_matrix<float>(transposed ? A_view.cols : A_view.rows, B_view.cols);
+  const auto C_view = writable(C);
+  const WithoutGil nogil;
+  product_in<float>(Precision::bf16)(!transposed, A_view, B_view, nullptr, C_view, {});
+  return C;
+}
+
 template <class T>
 void register_for(py::module_& module) {
   module.def("elementary", &elementary<T>, py::arg("function"), exactly("x"));
@@ -258,6 +274,7 @@ void register_for(py::module_& module) {
 void register_functions(py::module_& module) {
   register_for<float>(module);
   register_for<double>(module);
+  module.def("bf16_product", &bf16_product, exactly("A"), exactly("B"), py::arg("transposed"));
 }
 
 }  // namespace backsweep::bindings

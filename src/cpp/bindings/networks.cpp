@@ -18,8 +18,12 @@ namespace {
 using Spec = std::tuple<std::size_t, std::size_t, std::string, bool, std::string, double>;
 
 template <class T>
-std::unique_ptr<Network<T>> make_network(const std::vector<Spec>& specs, const std::string& loss) {
+std::unique_ptr<Network<T>> make_network(const std::vector<Spec>& specs, const std::string& loss,
+                                         const std::string& precision_name) {
   if (specs.empty()) refuse("layers", "hold at least one layer", "none");
+  const auto precision = by_name<Precision>(precision_names, precision_name, "precision");
+  if (precision != Precision::full && !std::is_same_v<T, float>)
+    refuse("precision", "be 'full' in float64", precision_name);
   std::vector<std::unique_ptr<Layer<T>>> layers;
   double parameters = 0;
   for (const auto& [n_in, n_out, sigma, bias, kind_name, p] : specs) {
@@ -41,7 +45,7 @@ std::unique_ptr<Network<T>> make_network(const std::vector<Spec>& specs, const s
       refuse("widths", "give parameters that fit into memory", std::to_string(parameters));
     }
     layers.push_back(make_layer<T>(
-        {kind, n_in, n_out, by_name<Activation>(activation_names, sigma, "activation"), bias, p}));
+        {kind, n_in, n_out, by_name<Activation>(activation_names, sigma, "activation"), bias, p, precision}));
   }
   return std::make_unique<Network<T>>(std::move(layers), by_name<Loss>(loss_names, loss, "loss"));
 }
@@ -157,7 +161,8 @@ py::object first_no_label(const py::array& y, std::size_t classes) {
 
 template <class T>
 void register_for(py::module_& module, const std::string& dtype) {
-  module.def(("Network_" + dtype).c_str(), &make_network<T>, py::arg("layers"), py::arg("loss"));
+  module.def(("Network_" + dtype).c_str(), &make_network<T>, py::arg("layers"), py::arg("loss"),
+             py::arg("precision"));
   py::class_<Network<T>>(module, ("_Network_" + dtype).c_str(), made_by_functions())
       .def_property_readonly("parameters", &Network<T>::parameters)
       .def_property_readonly("buffers", &Network<T>::buffers)

@@ -7,6 +7,7 @@
 #include "bindings/arrays.hpp"
 #include "bindings/register.hpp"
 #include "core/activation.hpp"
+#include "core/bfloat16.hpp"
 #include "core/blas.hpp"
 #include "core/elementary.hpp"
 #include "core/kernels/kernels.hpp"
@@ -62,6 +63,8 @@ void register_runtime(py::module_& module) {
   module.def("blas_description", &blas::description);
   module.def("instruction_sets", [] { return as_tuple(instruction_sets()); });
   module.def("instruction_set", &instruction_set);
+  module.attr("precisions") = as_tuple(precision_names);
+  module.def("has_bf16_instructions", &has_bf16_instructions);
   module.def("num_threads", &num_threads);
   module.def("copy", &copy, exactly("source"), exactly("target"), py::arg("n_threads"));
   module.def("set_num_threads", &set_num_threads, py::arg("n"));

@@ -12,10 +12,10 @@ namespace {
 constexpr std::size_t weights_in_block = 8192;
 // A layer of more weights than that comes in two blocks at least, for as many threads.
 constexpr std::size_t weights_of_one_block = 4096;
-// Each block reads all of D: where that has so many bytes that it comes from beyond the caches, larger blocks
-// read it less often.
+// Each block reads all of D: where that has so many bytes that it comes from beyond the caches, or is rounded
+// on the way, larger blocks read it less often.
 constexpr std::size_t bytes_of_large_D = 1u << 19;
-constexpr std::size_t fewest_rows_for_large_D = 56;
+constexpr std::size_t fewest_rows = 12, fewest_rows_for_large_D = 56, fewest_rows_for_rounded_D = 112;
 // Where it has so many, and many columns, a block takes some of them, and those below it come next: these
 // columns of D stay in the second-level cache meanwhile, or, too long for that, the block does. Its
 // parameters lie in short runs, which updates from memory take badly: with a smaller D that counts for more.
@@ -24,10 +24,9 @@ constexpr std::size_t cols_of_wide_block = 256;
 constexpr std::size_t bytes_of_cols_that_stay = 1u << 19;
 constexpr std::size_t rows_below_D_that_stays = 28, rows_below_D = 224;
 
-// At least twelve, and no smaller blocks of the product at the end.
-std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_once, std::size_t bytes_of_D) {
-  const bool is_large = bytes_of_D > bytes_of_large_D;
-  const std::size_t fewest = ((is_large ? fewest_rows_for_large_D : 12) + at_once - 1) / at_once * at_once;
+// No smaller blocks of the product at the end.
+std::size_t rows_in_block(std::size_t n_in, std::size_t n_out, std::size_t at_once, std::size_t fewest) {
+  fewest = (fewest + at_once - 1) / at_once * at_once;
   const std::size_t rows = weights_in_block / n_out;
   const std::size_t half = ((n_in + 1) / 2 + at_once - 1) / at_once * at_once;
   const std::size_t most = n_in * n_out > weights_of_one_block ? half : n_in;
@@ -87,30 +86,31 @@ constexpr std::size_t outputs_of_wide = 256;
 }  // namespace
 
 template <class T>
-void dense_forward(Activation sigma, const ConstMatrix<T>& Z, const Occupied& occupied,
+void dense_forward(Product<T> product, Activation sigma, const ConstMatrix<T>& Z, const Occupied& occupied,
                    const ConstMatrix<T>& W, const T* b, const Matrix<T>& A, const Matrix<T>& Z_next) {
   const Matrix<T>& sum = A ? A : Z_next;  // in place where σ' does not need A
   ProductOptions<T> options;
   options.relu = sigma == Activation::relu && !A;  // while it is in registers
   options.terms = occupied;
-  kernels<T>().product(false, W, Z, b, sum, options);
+  product(false, W, Z, b, sum, options);
   if (!options.relu) activation_forward<T>(sigma, sum, Z_next);
 }
 
 template <class T>
-void dense_backward(const ConstMatrix<T>& W, const ConstMatrix<T>& D, const Matrix<T>& G, const T* gate) {
+void dense_backward(Product<T> product, const ConstMatrix<T>& W, const ConstMatrix<T>& D, const Matrix<T>& G,
+                    const T* gate) {
   ProductOptions<T> options;
   options.gate = gate;
-  kernels<T>().product(true, W, D, nullptr, G, options);
+  product(true, W, D, nullptr, G, options);
 }
 
 template <class T>
-void dense_gradient(const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D_rows,
-                    const Matrix<T>& dW, const Ahead<T>& ahead) {
+void dense_gradient(Product<T> product, const ConstMatrix<T>& Z, const Occupied& occupied,
+                    const ConstMatrix<T>& D_rows, const Matrix<T>& dW, const Ahead<T>& ahead) {
   ProductOptions<T> options;
   options.in_order = true;  // however the parameters fall into blocks
   options.ahead = &ahead;
-  if (!occupied) return kernels<T>().product(true, Z, D_rows, nullptr, dW, options);
+  if (!occupied) return product(true, Z, D_rows, nullptr, dW, options);
   // The rows of dW whose feature some sample has, side by side; then each goes to its place, the last first,
   // and the others are zero.
   std::uint32_t rows[features_at_a_time];
@@ -123,8 +123,7 @@ void dense_gradient(const ConstMatrix<T>& Z, const Occupied& occupied, const Con
       if (occupied.feature(begin + j)) rows[found++] = static_cast<std::uint32_t>(j);
     }
     options.rows_of_A = rows;
-    kernels<T>().product(true, Z.row_range(begin, part.rows), D_rows, nullptr, part.row_range(0, found),
-                         options);
+    product(true, Z.row_range(begin, part.rows), D_rows, nullptr, part.row_range(0, found), options);
     for (std::size_t j = part.rows; j-- > 0;) {
       const bool is_there = found > 0 && rows[found - 1] == j;
       if (!is_there) {
@@ -140,12 +139,14 @@ void dense_gradient(const ConstMatrix<T>& Z, const Occupied& occupied, const Con
 }
 
 template <class T>
-Dense<T>::Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias)
+Dense<T>::Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias, Precision precision)
     : n_in_(n_in),
       n_out_(n_out),
       sigma_(sigma),
       bias_(bias),
-      in_dots_(columns_in_dots(n_out, kernels<T>().lanes)) {}
+      precision_(precision),
+      product_(product_in<T>(precision)),
+      in_dots_(is_full() ? columns_in_dots(n_out, kernels<T>().lanes) : 0) {}
 
 template <class T>
 bool Dense<T>::is_thin() const {
@@ -154,7 +155,7 @@ bool Dense<T>::is_thin() const {
 
 template <class T>
 bool Dense<T>::omits_zeros() const {
-  return n_out_ >= outputs_worth_a_look;
+  return is_full() && n_out_ >= outputs_worth_a_look;
 }
 
 template <class T>
@@ -172,8 +173,8 @@ void Dense<T>::forward_outputs(Slice outputs, const T* theta, const ConstMatrix<
   const std::size_t m = pass.samples, few = left_over(m);
   if (few < m) {
     const Slice first{0, few == 0 ? Z.cols : m - few};
-    dense_forward<T>(sigma_, columns(Z, first), pass.occupied, W_part, b_part, columns(A_part, first),
-                     columns(Z_part, first));
+    dense_forward<T>(product_, sigma_, columns(Z, first), pass.occupied, W_part, b_part,
+                     columns(A_part, first), columns(Z_part, first));
   }
   if (few > 0) {
     const Slice last{m - few, m};
@@ -186,6 +187,7 @@ void Dense<T>::forward_outputs(Slice outputs, const T* theta, const ConstMatrix<
 // So many samples at the end that fill little of a vector go by themselves.
 template <class T>
 std::size_t Dense<T>::left_over(std::size_t m) const {
+  if (!is_full()) return 0;
   if (m <= few_samples) return m;
   const bool is_worth_it = n_in_ >= inputs_worth_a_product && n_out_ >= outputs_worth_a_product;
   if (!is_worth_it) return 0;
@@ -234,7 +236,7 @@ void Dense<T>::backward_inputs(Slice inputs, const T* theta, const ConstMatrix<T
   const ConstMatrix<T> W_part = W(theta).row_range(inputs.begin, inputs.size());
   const Matrix<T> G_part = units(G, inputs);
   const T* const gate = pass.gate_below == nullptr ? nullptr : pass.gate_below + inputs.begin * G.stride;
-  if (!takes_few(pass)) return dense_backward<T>(W_part, D, G_part, gate);
+  if (!takes_few(pass)) return dense_backward<T>(product_, W_part, D, G_part, gate);
   const Matrix<T> of_samples = G_part.col_range(0, pass.samples);
   kernels<T>().dots(W_part, D_rows.col_range(0, n_out_), of_samples);
   if (gate == nullptr) return;
@@ -253,7 +255,7 @@ void Dense<T>::gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, co
   const std::size_t in_dots = block.cols - in_vectors;
   if (in_vectors > 0) {
     const auto product = [&](const Ahead<T>& of_block) {
-      dense_gradient<T>(Z_rows, occupied.from_feature(row), D_rows.col_range(col, in_vectors),
+      dense_gradient<T>(product_, Z_rows, occupied.from_feature(row), D_rows.col_range(col, in_vectors),
                         dW.col_range(0, in_vectors), of_block);
     };
     const bool is_wide = !block.lies_together() && block.rows <= rows_below_D_that_stays;
@@ -268,12 +270,15 @@ void Dense<T>::gradient(const ParameterBlock& block, const ConstMatrix<T>& Z, co
 template <class T>
 std::vector<ParameterBlock> Dense<T>::gradient_blocks(std::size_t m) const {
   const std::size_t bytes_of_D = m * n_out_ * sizeof(T), at_once = kernels<T>().product_rows;
+  const std::size_t fewest = !is_full()                      ? fewest_rows_for_rounded_D
+                             : bytes_of_D > bytes_of_large_D ? fewest_rows_for_large_D
+                                                             : fewest_rows;
   const bool is_wide = bytes_of_D > bytes_of_wide_D && n_out_ >= 2 * cols_of_wide_block;
   const std::size_t parts = is_wide ? n_out_ / cols_of_wide_block : 1;
   const std::size_t rows_of_wide =
       m * cols_of_wide_block * sizeof(T) <= bytes_of_cols_that_stay ? rows_below_D_that_stays : rows_below_D;
   const std::size_t rows = is_wide ? std::min(n_in_, rows_of_wide / at_once * at_once)
-                                   : rows_in_block(n_in_, n_out_, at_once, bytes_of_D);
+                                   : rows_in_block(n_in_, n_out_, at_once, fewest);
   std::vector<ParameterBlock> blocks;
   for (std::size_t part = 0; part < parts; ++part) {
     const std::size_t col = part * cols_of_wide_block;
@@ -286,15 +291,7 @@ std::vector<ParameterBlock> Dense<T>::gradient_blocks(std::size_t m) const {
   return blocks;
 }
 
-#define BACKSWEEP_INSTANTIATE(T)                                                                             \
-  template void dense_forward<T>(Activation, const ConstMatrix<T>&, const Occupied&, const ConstMatrix<T>&,  \
-                                 const T*, const Matrix<T>&, const Matrix<T>&);                              \
-  template void dense_backward<T>(const ConstMatrix<T>&, const ConstMatrix<T>&, const Matrix<T>&, const T*); \
-  template void dense_gradient<T>(const ConstMatrix<T>&, const Occupied&, const ConstMatrix<T>&,             \
-                                  const Matrix<T>&, const Ahead<T>&);                                        \
-  template class Dense<T>;
-BACKSWEEP_INSTANTIATE(float)
-BACKSWEEP_INSTANTIATE(double)
-#undef BACKSWEEP_INSTANTIATE
+template class Dense<float>;
+template class Dense<double>;
 
 }  // namespace backsweep

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/activation.hpp"
+#include "core/bfloat16.hpp"
 #include "core/layer.hpp"
 
 namespace backsweep {
@@ -10,25 +11,26 @@ namespace backsweep {
 
 // A = Wᵀ Z + b, Z_next = σ(A). A may be no matrix where σ' does not need it; b may be null.
 template <class T>
-void dense_forward(Activation sigma, const ConstMatrix<T>& Z, const Occupied& occupied,
+void dense_forward(Product<T> product, Activation sigma, const ConstMatrix<T>& Z, const Occupied& occupied,
                    const ConstMatrix<T>& W, const T* b, const Matrix<T>& A, const Matrix<T>& Z_next);
 
 // G = W D, where D = G_next ∘ σ' (activation_backward). With a gate, the Z of this layer, G is 0 unless that
 // is positive: D of a layer below whose σ is relu.
 template <class T>
-void dense_backward(const ConstMatrix<T>& W, const ConstMatrix<T>& D, const Matrix<T>& G,
+void dense_backward(Product<T> product, const ConstMatrix<T>& W, const ConstMatrix<T>& D, const Matrix<T>& G,
                     const T* gate = nullptr);
 
 // dW = Z D_rows, where D_rows(m, n_out) is Dᵀ. A row of ones in Z gives db: the column sums of D_rows.
 template <class T>
-void dense_gradient(const ConstMatrix<T>& Z, const Occupied& occupied, const ConstMatrix<T>& D_rows,
-                    const Matrix<T>& dW, const Ahead<T>& ahead = {});
+void dense_gradient(Product<T> product, const ConstMatrix<T>& Z, const Occupied& occupied,
+                    const ConstMatrix<T>& D_rows, const Matrix<T>& dW, const Ahead<T>& ahead = {});
 
 // The layer of these three. Parameters: W (n_in, n_out) row by row, then b (n_out) where there is a bias.
 template <class T>
 class Dense final : public Layer<T>, public ByUnits<T> {
  public:
-  Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias);
+  Dense(std::size_t n_in, std::size_t n_out, Activation sigma, bool bias,
+        Precision precision = Precision::full);
 
   std::size_t n_in() const override { return n_in_; }
   std::size_t n_out() const override { return n_out_; }
@@ -58,7 +60,7 @@ class Dense final : public Layer<T>, public ByUnits<T> {
   void backward_inputs(Slice inputs, const T* theta, const ConstMatrix<T>& D, const ConstMatrix<T>& D_rows,
                        const Matrix<T>& G, const Pass<T>& pass) const override;
   std::unique_ptr<Layer<T>> narrower(std::size_t n_in, std::size_t n_out, bool with_bias) const override {
-    return std::make_unique<Dense>(n_in, n_out, sigma_, bias_ && with_bias);
+    return std::make_unique<Dense>(n_in, n_out, sigma_, bias_ && with_bias, precision_);
   }
 
   std::vector<ParameterBlock> gradient_blocks(std::size_t m) const override;
@@ -68,9 +70,10 @@ class Dense final : public Layer<T>, public ByUnits<T> {
 
  private:
   Matrix<const T> W(const T* theta) const { return {theta, n_in_, n_out_, n_out_}; }
+  bool is_full() const { return precision_ == Precision::full; }
   bool is_thin() const;
   std::size_t left_over(std::size_t m) const;
-  bool takes_few(const Pass<T>& pass) const { return pass.samples <= few_samples && !is_thin(); }
+  bool takes_few(const Pass<T>& pass) const { return is_full() && pass.samples <= few_samples && !is_thin(); }
   Matrix<const T> W_of(const T* theta, Slice outputs) const {
     return W(theta).col_range(outputs.begin, outputs.size());
   }
@@ -82,6 +85,8 @@ class Dense final : public Layer<T>, public ByUnits<T> {
   std::size_t n_out_;
   Activation sigma_;
   bool bias_;
+  Precision precision_;  // but for predictions of a few rows, which are full
+  Product<T> product_;
   std::size_t in_dots_;  // the last columns of dW
 };
 

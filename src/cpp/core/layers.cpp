@@ -1,5 +1,7 @@
 #include "core/layers.hpp"
 
+#include <algorithm>
+
 #include "core/batch_norm.hpp"
 #include "core/dense.hpp"
 #include "core/dropout.hpp"
@@ -19,7 +21,9 @@ std::unique_ptr<Layer<T>> make_layer(const LayerSpec& spec) {
     case LayerKind::dense:
       break;
   }
-  return std::make_unique<Dense<T>>(spec.n_in, spec.n_out, spec.sigma, spec.bias);
+  const bool is_wide = std::min(spec.n_in, spec.n_out) >= fewest_units_of_bf16;
+  return std::make_unique<Dense<T>>(spec.n_in, spec.n_out, spec.sigma, spec.bias,
+                                    is_wide ? spec.precision : Precision::full);
 }
 
 template std::unique_ptr<Layer<float>> make_layer<float>(const LayerSpec&);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/activation.hpp"
+#include "core/bfloat16.hpp"
 #include "core/layer.hpp"
 
 namespace backsweep {
@@ -24,8 +25,9 @@ struct LayerSpec {
   std::size_t n_in;
   std::size_t n_out;
   Activation sigma;
-  bool bias;     // of a dense layer
-  double p = 0;  // of dropout, in [0, 1)
+  bool bias;                              // of a dense layer
+  double p = 0;                           // of dropout, in [0, 1)
+  Precision precision = Precision::full;  // of a dense layer that is wide enough
 };
 
 template <class T>

@@ -59,15 +59,15 @@ class Backend:
         self.dtype = dtype
         self._suffix = dtype.name  # of the core's functions; NumPy takes microseconds to make it
 
-    def network(self, layers: tuple[LayerShape, ...], loss: str) -> BackendNetwork:
+    def network(self, layers: tuple[LayerShape, ...], loss: str, precision: str = "full") -> BackendNetwork:
         specs = [astuple(layer) for layer in layers]
         network: BackendNetwork
         if self.name == "core":
-            network = getattr(_core, f"Network_{self._suffix}")(specs, loss)
+            network = getattr(_core, f"Network_{self._suffix}")(specs, loss, precision)
         else:
             from backsweep.reference.network import Network
 
-            network = Network(specs, loss)
+            network = Network(specs, loss, precision)
         return network
 
     def trainer(self, network: BackendNetwork, **arguments: Any) -> BackendTrainer:

@@ -30,6 +30,7 @@ def config() -> dict[str, str]:
         "backsweep": _core.__version__,
         "BLAS": _core.blas_description(),
         "processor": f"{platform.machine()}, {_core.instruction_set()} of {', '.join(_core.instruction_sets())}",
+        "bf16": "by instructions" if _core.has_bf16_instructions() else "rounded, then as float32",
         "threads": str(num_threads()),
         "NumPy": np.__version__,
         "Python": platform.python_version(),

@@ -372,6 +372,7 @@ class Network:
         callbacks: Iterable[Callback] = (),
         progress: bool | str = "auto",
         n_threads: int | None = None,
+        precision: str = "full",
     ) -> History:
         """Train by mini-batches; a further call goes on from where this one ends.
 
@@ -405,6 +406,11 @@ class Network:
             A progress bar on standard error; "auto" shows it on a terminal.
         n_threads : int, optional
             Left out, the work of a step decides, up to `num_threads`. Results are the same bits for any.
+        precision : "full" or "bf16"
+            What products take their operands in: the network's dtype, or bfloat16, rounded to nearest. Sums stay in
+            float32, and so do parameters, biases, activations, the loss and the optimizer; layers of fewer than 64
+            inputs or outputs are full. On processors with instructions for it (`show_config` tells) wide networks
+            take about half as long to train; on others longer than in full. Predictions and evaluations are full.
 
         Returns
         -------
@@ -425,7 +431,7 @@ class Network:
         return fit(
             self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle,
             sample_weight=sample_weight, validation_data=validation_data, callbacks=callbacks, progress=progress,
-            n_threads=n_threads,
+            n_threads=n_threads, precision=precision,
         )  # fmt: skip
 
     def predict(self, X: object, *, n_threads: int | None = None) -> Array:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backsweep import _checks
+from backsweep import _checks, _core
 from backsweep._checks import Array
 from backsweep._orders import Order
 from backsweep.history import History
@@ -168,6 +168,7 @@ def fit(
     callbacks: Iterable[Callback],
     progress: object,
     n_threads: int | None,
+    precision: str,
 ) -> History:
     """`Network.fit`, whose docstring it shares."""
     n_epochs = _checks.whole_number(epochs, "epochs", 0)
@@ -184,6 +185,9 @@ def fit(
     if not (isinstance(progress, bool) or (isinstance(progress, str) and progress == "auto")):
         raise ValueError(f'progress must be True, False or "auto", got {progress!r}')
     shuffles = _checks.flag(shuffle, "shuffle")
+    _checks.known_name(precision, _core.precisions, "precision")
+    if precision == "bf16" and network.dtype != np.float32:
+        raise ValueError(f"precision must be 'full' for a network in {network.dtype}, got 'bf16'")
     data = network._data(X, y, sample_weight)
     validation = None
     if validation_data is not None:
@@ -219,8 +223,11 @@ def fit(
         if not history:
             optimizer._state, optimizer._network = before
 
+    swept = network._network
+    if precision != "full":
+        swept = network._backend.network(network.layers, network.loss, precision)
     trainer = network._backend.trainer(
-        network._network, theta=network.theta, buffers=network.buffers, state=state, settings=optimizer.settings(),
+        swept, theta=network.theta, buffers=network.buffers, state=state, settings=optimizer.settings(),
         X=data.X, y=data.y, labels=data.labels, sample_weight=data.weights, mean=mean, scale=scale, batch_size=rows,
         n_threads=threads, loss_factor=1.0, penalty=0.0, loss_cap=math.inf, draws=network._draws,
     )  # fmt: skip

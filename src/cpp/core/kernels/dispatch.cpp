@@ -17,6 +17,12 @@ BACKSWEEP_DECLARE(avx2)
 BACKSWEEP_DECLARE(avx512)
 #endif
 #undef BACKSWEEP_DECLARE
+#if defined(BACKSWEEP_BF16_KERNELS)
+namespace avx512_bf16 {
+void product(bool p_along_rows, const Matrix<const float>& A, const Matrix<const float>& B, const float* init,
+             const Matrix<float>& C, const ProductOptions<float>&);
+}
+#endif
 
 namespace {
 
@@ -71,6 +77,14 @@ template <>
 const Kernels<double>& kernels<double>() {
   static const Kernels<double>& table = chosen().double_kernels();
   return table;
+}
+
+Product<float> bf16_instructions() {
+#if defined(BACKSWEEP_BF16_KERNELS)
+  const bool is_chosen = &kernels<float>() == &avx512::float_kernels();
+  if (is_chosen && __builtin_cpu_supports("avx512bf16")) return &avx512_bf16::product;
+#endif
+  return nullptr;
 }
 
 std::vector<std::string> instruction_sets() {

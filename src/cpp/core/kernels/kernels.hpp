@@ -14,12 +14,15 @@
 
 namespace backsweep {
 
+// C[j, :] = init[j] + Σ_p A(p, j) B[p, :], where A is (p, j), or (j, p) with p_along_rows. See product.hpp.
+template <class T>
+using Product = void (*)(bool p_along_rows, const Matrix<const T>& A, const Matrix<const T>& B, const T* init,
+                         const Matrix<T>& C, const ProductOptions<T>&);
+
 template <class T>
 struct Kernels {
   std::size_t lanes;  // of a vector
-  // C[j, :] = init[j] + Σ_p A(p, j) B[p, :], where A is (p, j), or (j, p) with p_along_rows. See product.hpp.
-  void (*product)(bool p_along_rows, const Matrix<const T>& A, const Matrix<const T>& B, const T* init,
-                  const Matrix<T>& C, const ProductOptions<T>&);
+  Product<T> product;
   std::size_t product_rows;  // so many rows of C at a time: a multiple of them leaves no smaller block
   // C[j, k] = Σ_p A(j, p) B(k, p). See dots.hpp.
   void (*dots)(const Matrix<const T>& A, const Matrix<const T>& B, const Matrix<T>& C);
@@ -70,6 +73,10 @@ struct Kernels {
 // BACKSWEEP_ISA names, where the processor has it.
 template <class T>
 const Kernels<T>& kernels();
+
+// The product of operands in bfloat16 by instructions for it, where the chosen set and the processor have
+// them; else null. See bf16_product.hpp.
+Product<float> bf16_instructions();
 
 // The names of those that this build and this processor have, the best first; and of the one in use.
 std::vector<std::string> instruction_sets();

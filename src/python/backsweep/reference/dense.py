@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from backsweep._checks import Array
 from backsweep.reference import activations
+from backsweep.reference.bfloat16 import rounded_to_bf16
 
 
-def preactivation(Z: Array, W: Array, b: Array | None) -> Array:
-    """``A = Z W + b``."""
+def preactivation(Z: Array, W: Array, b: Array | None, bf16: bool = False) -> Array:
+    """``A = Z W + b``; in bf16 with Z and W rounded, and summed in their dtype."""
+    if bf16:
+        Z, W = rounded_to_bf16(Z), rounded_to_bf16(W)
     return Z @ W if b is None else Z @ W + b
 
 
-def preactivation_backward(D: Array, Z: Array, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
-    """``G = D Wᵀ``, ``dW = Zᵀ D`` and db, the column sums of D."""
+def preactivation_backward(
+    D: Array, Z: Array, W: Array, b: Array | None, bf16: bool = False
+) -> tuple[Array, Array, Array | None]:
+    """``G = D Wᵀ``, ``dW = Zᵀ D`` and db, the column sums of D; in bf16 with D, Z and W rounded."""
+    if bf16:
+        D, Z, W = rounded_to_bf16(D), rounded_to_bf16(Z), rounded_to_bf16(W)
     G = D @ W.T
     dW = Z.T @ D
     db = None if b is None else D.sum(axis=0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from backsweep._checks import Array
+from backsweep.reference.bfloat16 import takes_bf16
 from backsweep.reference.dense import preactivation, preactivation_backward
 from backsweep.reference.dropout import dropout, dropout_backward
 from backsweep.reference.normalisation import (
@@ -40,14 +41,16 @@ class Layer(NamedTuple):
     W: Array  # or γ
     b: Array | None  # or β, which a layer that normalises always has
     statistics: tuple[Array, Array] | None  # of a batch norm: the running ones
+    bf16: bool  # what its products take their operands in
 
 
-def layers_of(theta: Array, buffers: Array, specs: Sequence[Spec]) -> list[Layer]:
+def layers_of(theta: Array, buffers: Array, specs: Sequence[Spec], precision: str = "full") -> list[Layer]:
     """The layers of a network, from first to last."""
     numbers = zip(specs, split(theta, specs), running(buffers, specs), strict=True)
     return [
-        Layer(i, kind, sigma, p, W, b, statistics)
-        for i, ((_, _, sigma, _, kind, p), (W, b), statistics) in enumerate(numbers)
+        Layer(i, kind, sigma, p, W, b, statistics, takes_bf16(spec, precision))
+        for i, (spec, (W, b), statistics) in enumerate(numbers)
+        for (_, _, sigma, _, kind, p) in [spec]
     ]
 
 
@@ -57,7 +60,7 @@ def preactivation_of(layer: Layer, Z: Array, pass_: Pass) -> Array:
     if layer.kind == "dropout":
         return dropout(Z, layer.p, pass_.seed, pass_.step, layer.i) if pass_.training else Z
     if layer.kind == "dense" or b is None:
-        return preactivation(Z, W, b)
+        return preactivation(Z, W, b, layer.bf16)
     if layer.statistics is None:
         return layer_norm(Z, W, b)
     return batch_norm(Z, W, b) if pass_.training else batch_norm_given(Z, *layer.statistics, W, b)
@@ -69,7 +72,7 @@ def gradients_of(layer: Layer, D: Array, Z: Array, pass_: Pass) -> tuple[Array, 
     if layer.kind == "dropout":
         return dropout_backward(D, layer.p, pass_.seed, pass_.step, layer.i) if pass_.training else D, W, None
     if layer.kind == "dense" or b is None:
-        return preactivation_backward(D, Z, W, b)
+        return preactivation_backward(D, Z, W, b, layer.bf16)
     if layer.statistics is None:
         return layer_norm_backward(D, Z, W)
     return batch_norm_backward(D, Z, W) if pass_.training else batch_norm_given_backward(D, Z, *layer.statistics, W)

@@ -18,9 +18,10 @@ from backsweep.reference.vectors import Spec, buffer_count, parameter_count, run
 class Network:
     """A chain of layers and a loss."""
 
-    def __init__(self, layers: Sequence[Spec], loss: str) -> None:
+    def __init__(self, layers: Sequence[Spec], loss: str, precision: str = "full") -> None:
         self.layers = list(layers)
         self.loss = loss
+        self.precision = precision
         self.parameters = sum(map(parameter_count, layers))
         self.buffers = sum(map(buffer_count, layers))
 
@@ -53,7 +54,7 @@ class Network:
     def sweep_forward(self, theta: Array, buffers: Array, Z: Array, pass_: Pass) -> tuple[list[Array], list[Array]]:
         """``Z_{i+1} = σ(A_i)``, ``A_i = Z_i W_i + b_i``: every Z and A."""
         Zs, As = [Z], []
-        for layer in layers_of(theta, buffers, self.layers):
+        for layer in layers_of(theta, buffers, self.layers, self.precision):
             As.append(preactivation_of(layer, Zs[-1], pass_))
             Zs.append(getattr(activations, layer.sigma)(As[-1]))
         return Zs, As
@@ -79,7 +80,7 @@ class Network:
         loss = getattr(losses, self.loss)(Zs[-1], y, sample_weight)
 
         # Backward: D_i = G_{i+1} ∘ σ'(A_i), G_i = D_i W_iᵀ, ∇W_i = Z_iᵀ D_i.
-        layers, dtheta = layers_of(theta, buffers, self.layers), np.empty_like(theta)
+        layers, dtheta = layers_of(theta, buffers, self.layers, self.precision), np.empty_like(theta)
         gradients = split(dtheta, self.layers)
         G = getattr(losses, f"{self.loss}_backward")(Zs[-1], y, sample_weight)
         for i in reversed(range(len(self.layers))):
