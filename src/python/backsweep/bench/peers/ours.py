@@ -19,6 +19,8 @@ def network(w: AnyWorkload, **options: Any) -> bs.Network:
 
 
 class Trainer:
+    precision = "full"
+
     def __init__(self, w: Training, X: Array, y: Array, optimizer: str, threads: int, **options: Any) -> None:
         self.net = network(w, **options)
         rate = LEARNING_RATES[optimizer]
@@ -33,7 +35,8 @@ class Trainer:
 
         self.net._permutation = given  # type: ignore[method-assign]
         self.net.fit(
-            self.X, self.y, epochs=1, batch_size=self.batch_size, optimizer=self.optimizer, progress=False
+            self.X, self.y, epochs=1, batch_size=self.batch_size, optimizer=self.optimizer, progress=False,
+            precision=self.precision,
         )  # fmt: skip
 
     def parameters(self) -> list[Array]:
