@@ -11,7 +11,7 @@ constexpr std::size_t fewest_units = 32;
 constexpr std::size_t fewest_samples = 32;
 // Each member gathers the whole batch, an entry in the time of so many operations, and some have more units
 // than others. What cores save that need not hand each other lines is worth so many.
-constexpr double work_of_entry = 20;
+constexpr double work_to_gather_entry = 20;
 constexpr double work_saved = 8e6;
 
 // Whole vectors of units: what a layer computes of them, and in which order, is as in the whole layer.
@@ -39,7 +39,7 @@ bool NarrowNetwork<T>::suits(const Network<T>& network, std::size_t m, std::size
   const double fair = 1 / static_cast<double>(team), samples = static_cast<double>(m);
   const double most =
       static_cast<double>(units_of({team - 1, team}, units).size()) / static_cast<double>(units);
-  const double more_rows = (1 - fair) * work_of_entry * static_cast<double>(network.n_in());
+  const double more_rows = (1 - fair) * work_to_gather_entry * static_cast<double>(network.n_in());
   return (more_rows + (most - fair) * network.step_flops()) * samples <= work_saved;
 }
 
@@ -113,14 +113,8 @@ void NarrowNetwork<T>::look(Slice samples) {
 }
 
 template <class T>
-template <class F>
-void NarrowNetwork<T>::each_tile(std::size_t m, const F& f) const {
-  for (std::size_t tile = 0; tile < network_.tiles(m); ++tile) f(network_.tile(tile, m));
-}
-
-template <class T>
 void NarrowNetwork<T>::forward(Workspace<T>& ws, std::size_t m, const Pass<T>& pass) {
-  each_tile(m, [&](Slice samples) {
+  network_.each_tile(network_.all_tiles(m), m, [&](std::size_t, Slice samples) {
     const std::size_t begin = samples.begin, n = samples.size();
     first_->forward(theta_.data(), Z_.columns(begin, n), A_.columns(begin, n), hidden(ws, samples),
                     network_.in_layer(0, samples, pass, occupied_.of(begin, n)));
@@ -130,7 +124,7 @@ void NarrowNetwork<T>::forward(Workspace<T>& ws, std::size_t m, const Pass<T>& p
 template <class T>
 void NarrowNetwork<T>::backward(const T* theta, Workspace<T>& ws, std::size_t m, const Pass<T>& pass) {
   const bool gates = network_.gates(1);
-  each_tile(m, [&](Slice samples) {
+  network_.each_tile(network_.all_tiles(m), m, [&](std::size_t, Slice samples) {
     const std::size_t begin = samples.begin, n = samples.size();
     const Matrix<T> Z = hidden(ws, samples), G = G_.columns(begin, n);
     Pass<T> in_last = network_.in_layer(1, samples, pass), in_first = network_.in_layer(0, samples, pass);

@@ -76,8 +76,6 @@ class NarrowNetwork {
   }
   // Its rows of the last layer begin here.
   std::size_t last_offset() const { return network_.parameters_before(1) + units_.begin * network_.n_out(); }
-  template <class F>
-  void each_tile(std::size_t m, const F& f) const;
 
   const Network<T>& network_;
   Slice units_;

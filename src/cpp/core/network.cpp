@@ -47,10 +47,14 @@ std::size_t Network<T>::tiles(std::size_t m) const {
 }
 
 template <class T>
-Slice Network<T>::tile(std::size_t index, std::size_t m) const {
+std::size_t Network<T>::first_sample(std::size_t tile, std::size_t m) const {
   const std::size_t n = tiles(m);
-  const auto begin = [&](std::size_t i) { return i == n ? m : m * i / n / widest_vector * widest_vector; };
-  return {begin(index), begin(index + 1)};
+  return tile == n ? m : m * tile / n / widest_vector * widest_vector;
+}
+
+template <class T>
+Slice Network<T>::tile(std::size_t index, std::size_t m) const {
+  return {first_sample(index, m), first_sample(index + 1, m)};
 }
 
 template <class T>
@@ -71,8 +75,7 @@ template <class T>
 Run Network<T>::run(std::size_t index, std::size_t m, std::size_t team) const {
   const std::size_t in_run = tiles_in_run(m, team);
   if (in_run == 1) return {{index, index + 1}, tile(index, m)};
-  const Slice run{index * in_run, std::min((index + 1) * in_run, tiles(m))};
-  return {run, {tile(run.begin, m).begin, tile(run.end - 1, m).end}};
+  return run_of({index * in_run, std::min((index + 1) * in_run, tiles(m))}, m);
 }
 
 template <class T>

@@ -61,6 +61,12 @@ class Network {
   std::size_t runs(std::size_t m, std::size_t team) const;
   Run run(std::size_t index, std::size_t m, std::size_t team) const;
 
+  // Some tiles of a batch, or none, and all of them.
+  Run run_of(Slice tiles, std::size_t m) const {
+    return {tiles, {first_sample(tiles.begin, m), first_sample(tiles.end, m)}};
+  }
+  Run all_tiles(std::size_t m) const { return run_of({0, tiles(m)}, m); }
+
   // Calls f(tile, samples) for each tile of a run.
   template <class F>
   void each_tile(const Run& run, std::size_t m, const F& f) const {
@@ -159,6 +165,7 @@ class Network {
   const WholeBatch<T>& whole_batch(std::size_t index) const {
     return *layers_[whole_batch_[index]]->whole_batch();
   }
+  std::size_t first_sample(std::size_t tile, std::size_t m) const;  // m for the one after the last
   std::size_t tiles_in_run(std::size_t m, std::size_t team) const;
   void forward(std::size_t i, const T* theta, Workspace<T>& ws, Slice samples, const Pass<T>& pass) const;
   void forward(std::size_t i, const T* theta, Workspace<T>& ws, const Part& part, const Pass<T>& pass) const;

@@ -83,8 +83,8 @@ class Step {
   // A step in which every member has a narrow network to itself. It gathers the whole batch into that; and
   // the targets of some tiles, which it then takes from Z[1] to the loss and back to D[1].
   void gather_batch(const RowSelection& batch, NarrowNetwork<T>& own);
-  void gather_targets(Slice tiles, const RowSelection& batch);
-  void turn(Slice tiles, const RowSelection& batch, double scale, const Pass<T>& pass);
+  void gather_targets(const Run& run, const RowSelection& batch);
+  void turn(const Run& run, const RowSelection& batch, double scale, const Pass<T>& pass);
 
   // All of the rows of X that a batch will gather, a member's share first.
   Upcoming upcoming(const RowSelection& batch, Member member, NarrowNetwork<T>& own) const {

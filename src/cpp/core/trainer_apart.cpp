@@ -1,5 +1,6 @@
 // Steps in which every member of a team has a narrow network to itself: they meet twice, before the last
 // layer, which each takes some samples through, and after it.
+#include <algorithm>
 #include <memory>
 
 #include "core/trainer.hpp"
@@ -74,8 +75,9 @@ void Trainer<T>::add_penalty(Stretch& stretch) const {
 template <class T>
 void Trainer<T>::take_squares_of_last(Member member, WeightSquares& squares) const {
   const std::vector<GradientBlock>& blocks = step_.blocks();
-  std::size_t first = 0;
-  while (first < blocks.size() && blocks[first].layer == 0) ++first;
+  const auto is_of_first = [](const GradientBlock& block) { return block.layer == 0; };
+  const std::size_t first = static_cast<std::size_t>(
+      std::partition_point(blocks.begin(), blocks.end(), is_of_first) - blocks.begin());
   const std::size_t n = blocks.size() - first;
   for (std::size_t i = n * member.index / member.team; i < n * (member.index + 1) / member.team; ++i) {
     const auto& [layer, parameters, weights] = blocks[first + i];
@@ -94,7 +96,8 @@ void Trainer<T>::step_apart(Member member, Team& team, const Steps& steps, Stret
   for (std::size_t s = 0; s < steps.count; ++s) {
     const RowSelection rows = batch(steps, s);
     const std::size_t m = rows.count, n = network_.tiles(m);
-    const Slice tiles{n * member.index / member.team, n * (member.index + 1) / member.team};
+    const Run tiles =
+        network_.run_of({n * member.index / member.team, n * (member.index + 1) / member.team}, m);
     const double weight = step_.weight_sum(rows), scale = scale_of(weight);
     const Pass<T> pass = training_pass<T>(steps.draws.after(s), buffers_);
 
@@ -127,17 +130,15 @@ void Trainer<T>::step_apart(Member member, Team& team, const Steps& steps, Stret
   }
 }
 
-template std::size_t Trainer<float>::steps_apart(const Steps&, std::size_t) const;
-template std::size_t Trainer<double>::steps_apart(const Steps&, std::size_t) const;
-template void Trainer<float>::run_apart(std::size_t, const Steps&, Stretch&);
-template void Trainer<double>::run_apart(std::size_t, const Steps&, Stretch&);
-template void Trainer<float>::give_back();
-template void Trainer<float>::take_squares_of_last(Member, WeightSquares&) const;
-template void Trainer<float>::add_penalty(Stretch&) const;
-template void Trainer<double>::give_back();
-template void Trainer<double>::take_squares_of_last(Member, WeightSquares&) const;
-template void Trainer<double>::add_penalty(Stretch&) const;
-template void Trainer<float>::step_apart(Member, Team&, const Steps&, Stretch&);
-template void Trainer<double>::step_apart(Member, Team&, const Steps&, Stretch&);
+#define BACKSWEEP_INSTANTIATE(T)                                                 \
+  template std::size_t Trainer<T>::steps_apart(const Steps&, std::size_t) const; \
+  template void Trainer<T>::run_apart(std::size_t, const Steps&, Stretch&);      \
+  template void Trainer<T>::give_back();                                         \
+  template void Trainer<T>::take_squares_of_last(Member, WeightSquares&) const;  \
+  template void Trainer<T>::add_penalty(Stretch&) const;                         \
+  template void Trainer<T>::step_apart(Member, Team&, const Steps&, Stretch&);
+BACKSWEEP_INSTANTIATE(float)
+BACKSWEEP_INSTANTIATE(double)
+#undef BACKSWEEP_INSTANTIATE
 
 }  // namespace backsweep

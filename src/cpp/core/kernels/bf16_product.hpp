@@ -21,8 +21,8 @@ namespace {
 // Two terms of an operand, the first in the lower half.
 using Pair = std::uint32_t;
 
-// A block of C is so many rows by two vectors, and takes so many pairs of terms at a time: its panel of B is as
-// large as the first-level cache, and with it the other panels stay in the second.
+// A block of C is so many rows by two vectors, and takes so many pairs of terms at a time: its panel of B is
+// as large as the first-level cache, and with it the other panels stay in the second.
 constexpr std::size_t rows_in_block = 14;
 constexpr std::size_t vector = 16, cols_in_block = 2 * vector;
 constexpr std::size_t pairs_at_a_time = 256, terms_at_a_time = 2 * pairs_at_a_time;

@@ -30,8 +30,8 @@ inline __attribute__((always_inline)) void product_either(bool p_along_rows, Mat
 
 // A kernel as the table has it. Matrices come by reference: of one by value a copy would be passed on, with
 // wide loads that must wait for the narrow stores of who has just made it. The kernel itself takes them by
-// value, lest it read them again whenever it has stored something: those that small networks wait for are
-// inlined here, so that no copy is passed on either.
+// value, lest it read them again whenever it has stored something. Those that small networks wait for are
+// inlined here, or take them by reference themselves, so that no copy is passed on either.
 template <auto kernel>
 struct Entry;
 
