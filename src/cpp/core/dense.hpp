@@ -41,6 +41,7 @@ class Dense final : public Layer<T>, public ByUnits<T> {
   double flops() const override { return 2.0 * static_cast<double>(n_in_) * static_cast<double>(n_out_); }
 
   bool omits_zeros() const override;
+  bool copies_weights() const override { return !is_full(); }
   bool is_gate() const override { return sigma_ == Activation::relu; }
   bool gates_below() const override { return true; }
   void forward(const T* theta, const ConstMatrix<T>& Z, const Matrix<T>& A, const Matrix<T>& Z_next,

@@ -55,7 +55,7 @@ struct Pieces {
 
 template <class T>
 Pieces large_pieces(const Network<T>& network, std::size_t m) {
-  const std::size_t tiles = network.joins_tiles() ? tiles_at_once_of_large : tiles_at_once;
+  const std::size_t tiles = network.has_large_layer() ? tiles_at_once_of_large : tiles_at_once;
   return {{m}, std::max<std::size_t>(tiles * network.samples_in_tile() / rows_in_group, 1)};
 }
 

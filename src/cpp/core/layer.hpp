@@ -84,6 +84,9 @@ class Layer {
   // Whether it saves work to know which features of Z are zero.
   virtual bool omits_zeros() const { return false; }
 
+  // Whether both sweeps copy its weights first: as many samples as can be are to share that.
+  virtual bool copies_weights() const { return false; }
+
   // Whether σ' is 1 where Z_next is positive, else 0, and whether backward can see to that for the layer
   // below.
   virtual bool is_gate() const { return false; }

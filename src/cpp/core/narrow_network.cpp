@@ -33,7 +33,7 @@ template <class T>
 bool NarrowNetwork<T>::suits(const Network<T>& network, std::size_t m, std::size_t team) {
   const std::size_t units = network.layer(0).n_out();
   if (team < 2 || network.depth() != 2 || !network.is_by_units(0) || !network.is_by_units(1) ||
-      network.joins_tiles() || m < fewest_samples || units < fewest_units * team) {
+      network.has_large_layer() || m < fewest_samples || units < fewest_units * team) {
     return false;
   }
   const double fair = 1 / static_cast<double>(team), samples = static_cast<double>(m);

@@ -30,9 +30,11 @@ Network<T>::Network(std::vector<std::unique_ptr<Layer<T>>> layers, Loss loss)
     offsets_.push_back(offsets_[i] + layer.parameters());
     buffer_offsets_.push_back(buffer_offsets_[i] + layer.buffers());
     if (layer.whole_batch() != nullptr) whole_batch_.push_back(i);
-    joins_.push_back(layer.weights() * sizeof(T) > weight_bytes_that_stay &&
-                     std::min(layer.n_in(), layer.n_out()) >= rows_of_same_order);
+    const bool is_large = layer.weights() * sizeof(T) > weight_bytes_that_stay &&
+                          std::min(layer.n_in(), layer.n_out()) >= rows_of_same_order;
+    joins_.push_back(is_large || layer.copies_weights());
     joins_any_ |= joins_[i];
+    has_large_layer_ |= is_large;
     forward_flops_ += layer.flops();
   }
   std::size_t vectors = vectors_in_tile;

@@ -55,9 +55,10 @@ class Network {
   Slice tile(std::size_t index, std::size_t m) const;  // its samples
   std::size_t samples_in_tile() const { return samples_in_tile_; }
 
-  // Tiles are swept in runs of as many, the last of fewer: of one, but where weights come from beyond the
-  // caches. A run reads those once, for all its tiles, and is as long as leaves a run to each of the team.
-  bool joins_tiles() const { return joins_any_; }
+  // Tiles are swept in runs of as many, the last of fewer: of one, but where a layer is large, its weights
+  // coming from beyond the caches, or copies them. A run reads those once, for all its tiles, and is as long
+  // as leaves a run to each of the team.
+  bool has_large_layer() const { return has_large_layer_; }
   std::size_t runs(std::size_t m, std::size_t team) const;
   Run run(std::size_t index, std::size_t m, std::size_t team) const;
 
@@ -192,6 +193,7 @@ class Network {
   std::vector<std::size_t> whole_batch_;     // the layers that look at the whole batch
   std::vector<bool> joins_;                  // whether each layer takes all tiles of a run at once
   bool joins_any_ = false;
+  bool has_large_layer_ = false;
   std::size_t samples_in_tile_ = 0;  // about
   double forward_flops_ = 0;
 };
