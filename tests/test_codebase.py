@@ -40,6 +40,7 @@ LEVELS = [
         "labels",
         "order",
         "pass",
+        "kernels/bf16_panels",
         "kernels/elementary",
         "kernels/panels",
         "kernels/threefry",

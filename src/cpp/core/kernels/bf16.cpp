@@ -6,9 +6,9 @@ namespace backsweep::avx512_bf16 {
 void product(bool p_along_rows, const Matrix<const float>& A, const Matrix<const float>& B, const float* init,
              const Matrix<float>& C, const ProductOptions<float>& options) {
   if (p_along_rows) {
-    bf16_product<true>(A, B, init, C, options);
+    Bf16Product<true>(A, B, init, C, options).compute();
   } else {
-    bf16_product<false>(A, B, init, C, options);
+    Bf16Product<false>(A, B, init, C, options).compute();
   }
 }
 

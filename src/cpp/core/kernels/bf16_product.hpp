@@ -1,127 +1,20 @@
-// The product of product.hpp with operands rounded to bfloat16, two terms to an instruction: VDPBF16PS adds
-// a₀b₀ + a₁b₁ to a sum in float32. Operands are rounded, to nearest even, while they are copied side by side:
-// two terms to a pair, in panels that stay in the caches (Goto and van de Geijn 2008, Anatomy of
-// high-performance matrix multiplication).
+// The product of product.hpp with operands in bfloat16, two terms to an instruction: VDPBF16PS adds a₀b₀ +
+// a₁b₁ to a sum in float32.
 #pragma once
 
-#include <immintrin.h>
-
-#include <algorithm>
-#include <cstdint>
 #include <utility>
 
+#include "core/kernels/bf16_panels.hpp"
 #include "core/kernels/product_options.hpp"
-#include "core/kernels/shares.hpp"
 #include "core/kernels/simd.hpp"
-#include "core/matrix.hpp"
 
 namespace backsweep {
 namespace {
 
-// Two terms of an operand, the first in the lower half.
-using Pair = std::uint32_t;
-
-// A block of C is so many rows by two vectors, and takes so many pairs of terms at a time: its panel of B is
-// as large as the first-level cache, and with it the other panels stay in the second.
-constexpr std::size_t rows_in_block = 14;
-constexpr std::size_t vector = 16, cols_in_block = 2 * vector;
-constexpr std::size_t pairs_at_a_time = 256, terms_at_a_time = 2 * pairs_at_a_time;
-constexpr std::size_t panels_of_A = 9, cols_at_a_time = 512;
-
-// Where p goes along the rows of A a panel has them as rows, an odd number of cache lines apart; else a row
-// has what the rows of the block take of a pair.
-template <bool p_along_rows>
-constexpr std::size_t A_stride = p_along_rows ? pairs_at_a_time + vector : rows_in_block;
-constexpr std::size_t panel_of_A = rows_in_block * A_stride<true>;
-static_assert(panel_of_A >= pairs_at_a_time * rows_in_block + vector);  // the last is written as a vector
-
-// A row of A or B is asked for so many rows before it is copied.
-constexpr std::size_t rows_ahead = 4;
 // C of more bytes does not stay in the second-level cache beside the panels.
 constexpr std::size_t C_bytes_that_stay = 1u << 18;
 // One line of what comes later is asked for in the time of so many pairs.
 constexpr std::size_t pairs_a_line = 3;
-
-constexpr __mmask16 first_lanes(std::size_t n) {
-  return static_cast<__mmask16>(n >= vector ? 0xffff : (1u << n) - 1);
-}
-
-// Of two vectors of terms, one after the other: those of a pair side by side.
-inline __m512i paired(__m512 first, __m512 second) {
-  const __m512i alternating = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
-                                               23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return _mm512_permutexvar_epi16(alternating, (__m512i)_mm512_cvtne2ps_pbh(second, first));
-}
-
-// Two rows of terms, the second of which there may not be: then its terms are zeros.
-struct TwoRows {
-  const float *first, *second;
-  __mmask16 of_second;
-
-  TwoRows(const Matrix<const float>& M, std::size_t p)
-      : first(M.row(p)), second(M.row(std::min(p + 1, M.rows - 1))), of_second(p + 1 < M.rows ? 0xffff : 0) {}
-
-  // A vector of their columns from `col` on; zeros where there are none.
-  __m512i pairs(std::size_t col, __mmask16 lanes = 0xffff) const {
-    return paired(_mm512_maskz_loadu_ps(lanes, first + col),
-                  _mm512_maskz_loadu_ps(static_cast<__mmask16>(lanes & of_second), second + col));
-  }
-  void ask_for_later(std::size_t stride, std::size_t col) const {
-    ask_for(first + rows_ahead * stride + col);
-    ask_for(second + rows_ahead * stride + col);
-  }
-};
-
-// Rows of B are terms: panels of as many columns as a block has.
-inline void pair_columns(const Matrix<const float>& B, Pair* panels) {
-  const std::size_t whole = B.cols / vector * vector;
-  for (std::size_t p = 0; p < B.rows; p += 2, panels += cols_in_block) {
-    const TwoRows rows(B, p);
-    const auto write = [&](std::size_t col, __m512i pairs) {
-      Pair* const panel = panels + col / cols_in_block * cols_in_block * pairs_at_a_time;
-      _mm512_store_si512(panel + col % cols_in_block, pairs);
-    };
-    for (std::size_t col = 0; col < whole; col += vector) {
-      rows.ask_for_later(B.stride, col);
-      write(col, rows.pairs(col));
-    }
-    if (whole < B.cols) write(whole, rows.pairs(whole, first_lanes(B.cols - whole)));
-  }
-}
-
-// Rows of A are terms: panels of the columns that belong to some rows of blocks. A vector has more: the next
-// pair's are written over them.
-inline void pair_rows_of_blocks(const Matrix<const float>& A, const Shares& blocks, Share panels,
-                                Pair* pairs) {
-  for (std::size_t p = 0; p < A.rows; p += 2, pairs += rows_in_block) {
-    const TwoRows rows(A, p);
-    for (std::size_t n = 0; n < panels.size; ++n) {
-      const std::size_t row = blocks[panels.begin + n].begin;
-      rows.ask_for_later(A.stride, row);
-      _mm512_storeu_si512(pairs + n * panel_of_A, rows.pairs(row, first_lanes(A.cols - row)));
-    }
-  }
-}
-
-// Terms go along the rows of A: its rows, rounded.
-inline void round_rows(const Matrix<const float>& A, Pair* pairs) {
-  const std::size_t whole = A.cols / (2 * vector) * (2 * vector);
-  for (std::size_t j = 0; j < A.rows; ++j, pairs += A_stride<true>) {
-    const float* const row = A.row(j);
-    const auto write = [&](std::size_t p, __m512 first, __m512 second) {
-      _mm512_storeu_si512(pairs + p / 2, (__m512i)_mm512_cvtne2ps_pbh(second, first));
-    };
-    for (std::size_t p = 0; p < whole; p += 2 * vector) {
-      ask_for(row + A.stride + p);
-      ask_for(row + A.stride + p + vector);
-      write(p, _mm512_loadu_ps(row + p), _mm512_loadu_ps(row + p + vector));
-    }
-    if (whole == A.cols) continue;
-    const std::size_t rest = A.cols - whole, in_first = std::min(rest, vector);
-    write(whole, _mm512_maskz_loadu_ps(first_lanes(rest), row + whole),
-          _mm512_maskz_loadu_ps(first_lanes(rest - in_first), row + whole + in_first));
-  }
-}
 
 struct Bf16Block {
   const Pair* A;
@@ -130,7 +23,7 @@ struct Bf16Block {
   const float* init;  // null: zeros
   bool continues;     // C itself: the terms before these are in it
   bool relu;
-  const float* gate;  // null: none
+  const float* gate;  // null: none; it lies beside C
   float* C;
   std::size_t C_stride;
   bool asks_for_C;                      // for what the next rows of it take
@@ -216,64 +109,95 @@ void bf16_block_of(std::size_t rows, const Bf16Block& block, std::index_sequence
   of_rows[rows - 1](block);
 }
 
-// The panels of some terms: thread_local, for the stack is small in some threads.
-struct Bf16Panels {
-  alignas(cache_line) Pair of_A[panels_of_A * panel_of_A];
-  alignas(cache_line) Pair of_B[pairs_at_a_time * cols_at_a_time];
-};
-
+// One product: some columns of C at a time, of some terms at a time.
 template <bool p_along_rows>
-void bf16_product(const Matrix<const float>& A, const Matrix<const float>& B, const float* init,
-                  const Matrix<float>& C, const ProductOptions<float>& options) {
-  static thread_local Bf16Panels of_thread;
-  Bf16Panels& panels = of_thread;  // looked up once
-  const Shares blocks(C.rows, rows_in_block);
-  const Companions<float>* const companions =
-      options.ahead != nullptr && options.ahead->companions.count > 0 ? &options.ahead->companions : nullptr;
-  const bool asks_for_C = C.rows * C.stride * sizeof(float) > C_bytes_that_stay;
-  for (std::size_t col = 0; col < C.cols; col += cols_at_a_time) {
-    const std::size_t cols = std::min(cols_at_a_time, C.cols - col);
-    for (std::size_t p = 0; p < B.rows; p += terms_at_a_time) {
-      const std::size_t terms = std::min(terms_at_a_time, B.rows - p);
-      const Matrix<const float> B_part = B.row_range(p, terms).col_range(col, cols);
-      pair_columns(B_part, panels.of_B);
-      const bool finishes = p + terms == B.rows;
-      for (std::size_t first = 0; first < blocks.count(); first += panels_of_A) {
-        const std::size_t last = std::min(first + panels_of_A, blocks.count());
-        if constexpr (p_along_rows) {
-          for (std::size_t n = first; n < last; ++n) {
-            const auto [row, rows] = blocks[n];
-            round_rows(A.row_range(row, rows).col_range(p, terms), panels.of_A + (n - first) * panel_of_A);
-          }
-        } else {
-          pair_rows_of_blocks(A.row_range(p, terms), blocks, {first, last - first}, panels.of_A);
-        }
-        for (std::size_t j = 0; j < cols; j += cols_in_block) {
-          for (std::size_t n = first; n < last; ++n) {
-            const auto [row, rows] = blocks[n];
-            const std::size_t here = cols - j;
-            const std::size_t at = row * C.stride + col + j;
-            const Bf16Block block{panels.of_A + (n - first) * panel_of_A,
-                                  panels.of_B + j * pairs_at_a_time,
-                                  (terms + 1) / 2,
-                                  init == nullptr ? nullptr : init + row,
-                                  p > 0 || options.adds,
-                                  finishes && options.relu,
-                                  finishes && options.gate != nullptr ? options.gate + at : nullptr,
-                                  C.data + at,
-                                  C.stride,
-                                  asks_for_C,
-                                  {first_lanes(here), first_lanes(here - std::min(vector, here))},
-                                  finishes ? companions : nullptr,
-                                  companions == nullptr ? 0 : row * companions->stride + col + j,
-                                  finishes && options.ahead != nullptr ? options.ahead->upcoming : nullptr};
-            bf16_block_of<p_along_rows>(rows, block, std::make_index_sequence<rows_in_block>{});
-          }
+class Bf16Product {
+ public:
+  Bf16Product(const Matrix<const float>& A, const Matrix<const float>& B, const float* init,
+              const Matrix<float>& C, const ProductOptions<float>& options)
+      : A_(A),
+        B_(B),
+        init_(init),
+        C_(C),
+        options_(options),
+        blocks_(C.rows, rows_in_block),
+        asks_for_C_(C.rows * C.stride * sizeof(float) > C_bytes_that_stay) {
+    if (options.ahead == nullptr) return;
+    if (options.ahead->companions.count > 0) companions_ = &options.ahead->companions;
+    upcoming_ = options.ahead->upcoming;
+  }
+
+  void compute() const {
+    for (std::size_t col = 0; col < C_.cols; col += cols_at_a_time) {
+      for (std::size_t p = 0; p < B_.rows; p += terms_at_a_time) {
+        add({p, std::min(terms_at_a_time, B_.rows - p)}, {col, std::min(cols_at_a_time, C_.cols - col)});
+      }
+    }
+  }
+
+ private:
+  void add(Share terms, Share cols) const {
+    pair_columns(B_.row_range(terms.begin, terms.size).col_range(cols.begin, cols.size), panels_.of_B);
+    for (std::size_t first = 0; first < blocks_.count(); first += panels_of_A) {
+      const Share some{first, std::min(panels_of_A, blocks_.count() - first)};
+      copy_A(some, terms);
+      for (std::size_t j = 0; j < cols.size; j += cols_in_block) {
+        const Pair* const B = panels_.of_B + j * pairs_at_a_time;
+        for (std::size_t n = 0; n < some.size; ++n) {
+          const Pair* const A = panels_.of_A + n * panel_of_A;
+          add_block(A, B, terms, blocks_[first + n], {cols.begin + j, cols.size - j});
         }
       }
     }
   }
-}
+
+  // The panels of some rows of blocks.
+  void copy_A(Share some, Share terms) const {
+    if constexpr (p_along_rows) {
+      for (std::size_t n = 0; n < some.size; ++n) {
+        const auto [row, rows] = blocks_[some.begin + n];
+        round_rows(A_.row_range(row, rows).col_range(terms.begin, terms.size), panels_.of_A + n * panel_of_A);
+      }
+    } else {
+      pair_rows_of_blocks(A_.row_range(terms.begin, terms.size), blocks_, some, panels_.of_A);
+    }
+  }
+
+  // As many of the columns as a block has.
+  void add_block(const Pair* A, const Pair* B, Share terms, Share rows, Share cols) const {
+    const bool finishes = terms.begin + terms.size == B_.rows;
+    const std::size_t at = rows.begin * C_.stride + cols.begin;
+    Bf16Block block{};
+    block.A = A;
+    block.B = B;
+    block.pairs = (terms.size + 1) / 2;
+    block.init = init_ == nullptr ? nullptr : init_ + rows.begin;
+    block.continues = terms.begin > 0 || options_.adds;
+    block.C = C_.data + at;
+    block.C_stride = C_.stride;
+    block.asks_for_C = asks_for_C_;
+    block.lanes[0] = first_lanes(cols.size);
+    block.lanes[1] = first_lanes(cols.size - std::min(vector, cols.size));
+    if (finishes) {
+      block.relu = options_.relu;
+      if (options_.gate != nullptr) block.gate = options_.gate + at;
+      block.companions = companions_;
+      if (companions_ != nullptr) block.at = rows.begin * companions_->stride + cols.begin;
+      block.upcoming = upcoming_;
+    }
+    bf16_block_of<p_along_rows>(rows.size, block, std::make_index_sequence<rows_in_block>{});
+  }
+
+  const Matrix<const float>&A_, &B_;
+  const float* init_;
+  const Matrix<float>& C_;
+  const ProductOptions<float>& options_;
+  Shares blocks_;
+  bool asks_for_C_;
+  const Companions<float>* companions_ = nullptr;
+  Upcoming* upcoming_ = nullptr;
+  Bf16Panels& panels_ = Bf16Panels::of_thread();
+};
 
 }  // namespace
 }  // namespace backsweep
