@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 
 #include "core/ahead.hpp"
 #include "core/kernels/shares.hpp"
@@ -115,14 +116,14 @@ inline void round_rows(const Matrix<const float>& A, Pair* pairs) {
   }
 }
 
-// The panels of some terms. Each thread has its own, and not on its stack, which may be small.
+// The panels of some terms: of each thread that needs them, as those of panels.hpp are.
 struct Bf16Panels {
   alignas(cache_line) Pair of_A[panels_of_A * panel_of_A];
   alignas(cache_line) Pair of_B[pairs_at_a_time * cols_at_a_time];
 
   static Bf16Panels& of_thread() {
-    static thread_local Bf16Panels panels;
-    return panels;
+    static thread_local const std::unique_ptr<Bf16Panels> panels(new Bf16Panels);
+    return *panels;
   }
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
 
 #include "core/ahead.hpp"
 #include "core/kernels/shares.hpp"
@@ -130,11 +131,18 @@ class ColumnPanels {
   UpcomingPanels<T>* upcoming() { return &upcoming_; }
 
  private:
-  // Not on the stack, which is small in some threads.
-  static T* place(std::size_t n) {
-    constexpr std::size_t at_once = panels_at_once<T>;
-    alignas(cache_line) static thread_local T entries[2 * at_once * UpcomingPanels<T>::size];
-    return entries + n % (2 * at_once) * UpcomingPanels<T>::size;
+  // A thread that needs them has its own, and not on its stack, which may be small, nor among its variables,
+  // for which each thread that computes anything would pay.
+  struct Places {
+    alignas(cache_line) T entries[2 * panels_at_once<T> * UpcomingPanels<T>::size];
+
+    static Places& of_thread() {
+      static thread_local const std::unique_ptr<Places> places(new Places);
+      return *places;
+    }
+  };
+  T* place(std::size_t n) const {
+    return places_.entries + n % (2 * panels_at_once<T>)*UpcomingPanels<T>::size;
   }
 
   // Every panel is as wide as the widest, and begins before its block where it would reach beyond A.
@@ -159,6 +167,7 @@ class ColumnPanels {
   std::size_t steps_of_blocks_;  // while a row of blocks is computed
   Share terms_{};
   UpcomingPanels<T> upcoming_;
+  Places& places_ = Places::of_thread();
 };
 
 }  // namespace
