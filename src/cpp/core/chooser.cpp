@@ -29,13 +29,15 @@ void TeamChooser::report(double seconds, std::size_t steps) {
   Size& size = sizes_[next_];
   const double latest = seconds / static_cast<double>(steps);
   if (next_ == current_) {
-    size.seconds = size.seconds == 0 ? latest : 0.5 * (size.seconds + latest);
+    // One stretch that was held up tells nothing of the next.
+    size.seconds = size.latest == 0 ? latest : std::min(size.latest, latest);
     ++stretches_;
     steps_ += steps;
   } else {
     size.seconds = latest;
     judge();
   }
+  size.latest = latest;
   next_ = fastest();
   returns_ = next_ != current_;
   if (!returns_ && is_time_for_a_trial()) next_ = other_;

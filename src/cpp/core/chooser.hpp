@@ -28,7 +28,8 @@ class TeamChooser {
  private:
   struct Size {
     std::size_t members;
-    double seconds = 0;  // a step's, when it was last taken; 0 before
+    double seconds = 0;  // a step's, when it was last taken: in the better of two stretches; 0 before
+    double latest = 0;   // in the last of them
   };
 
   std::size_t after(std::size_t index) const { return index + 1 == sizes_.size() ? 0 : index + 1; }
