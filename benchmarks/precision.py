@@ -50,23 +50,27 @@ def trainers():
     return found
 
 
-def distance(w, trainer, threads):
-    """How far from backsweep in full its parameters are after some steps of SGD, as a share of the way."""
+def vector(arrays):
+    return np.concatenate([np.ravel(array) for array in arrays])
+
+
+def distances(w, kinds, threads):
+    """How far from backsweep in full the parameters of each are after some steps of SGD, as a share of the way."""
     X, y = w.data(agreement.STEPS)
     order = np.random.default_rng(3).permutation(len(X))
-    ends = []
-    for kind in (ours.Trainer, trainer):
+    ends = {}
+    for name, kind in kinds.items():
         run = kind(w, X, y, "sgd", threads)
         run.epoch(order)
-        ends.append(np.concatenate([np.ravel(array) for array in run.parameters()]))
-    begin = np.concatenate([np.ravel(array) for pair in w.parameters() for array in pair])
-    return float(np.linalg.norm(ends[1] - ends[0]) / np.linalg.norm(ends[0] - begin))
+        ends[name] = vector(run.parameters())
+    way = np.linalg.norm(ends[FULL] - vector(array for pair in w.parameters() for array in pair))
+    return {name: float(np.linalg.norm(end - ends[FULL]) / way) for name, end in ends.items()}
 
 
 def race(w, threads, turns):
     """Medians of the seconds of a step, and distances."""
     kinds = trainers()
-    apart = {name: distance(w, kind, threads) for name, kind in kinds.items()}
+    apart = distances(w, kinds, threads)
     for name, share in apart.items():
         assert share < MOST_APART, f"{w.name}: {name} went another way: {share:.2g} of it apart"
     steps = w.steps()

@@ -410,7 +410,8 @@ class Network:
             What products take their operands in: the network's dtype, or bfloat16, rounded to nearest. Sums stay in
             float32, and so do parameters, biases, activations, the loss and the optimizer; layers of fewer than 64
             inputs or outputs are full. On processors with instructions for it (`show_config` tells) wide networks
-            take about half as long to train; on others longer than in full. Predictions and evaluations are full.
+            take 0.55 to 0.65 of the time with batches of 32 rows or more; batches of fewer than 16 rows, and other
+            processors, take longer than in full. Predictions and evaluations are full.
 
         Returns
         -------

@@ -75,8 +75,8 @@ def add(commands: Any) -> None:
     arg("--weight-decay", type=float, metavar="DECAY", help="default: 0.01 for adamw, else 0")
     arg("--seed", type=int, default=0, metavar="N", help="of split, weights and order of rows; default: %(default)s")
     arg("--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s")
-    arg("--precision", choices=_core.precisions, default="full", help="of products: bf16 takes half as long for wide "
-        "layers where the processor has instructions for it; default: %(default)s")  # fmt: skip
+    arg("--precision", choices=_core.precisions, default="full", help="of products: bf16 takes less time for "
+        "wide layers where the processor has instructions for it; default: %(default)s")  # fmt: skip
     add_threads(train)
     arg("--output", default="model.safetensors", metavar="FILE", help="default: %(default)s")
     arg("--quiet", action="store_true", help="print the test result alone")
